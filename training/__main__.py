@@ -1,0 +1,83 @@
+"""`python -m training`: prepare the data, train, export a bundle, evaluate it."""
+
+import random
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from training.evaluate import evaluate
+
+from training.data.dialogues import DialogueSource
+from training.data.photos import list_photos
+from training.data.questions import DESCRIBE, ask
+from training.export import export
+from training.tokenizer import build_tokenizer
+from training.train import train
+from training.vision.features import cache_features
+
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+
+Data = Annotated[
+    Path, typer.Option(help="Folder of the open data sets (see training/README.md).", exists=True)
+]
+Work = Annotated[Path, typer.Option(help="Where features and checkpoints are kept.")]
+Bundle = Annotated[Path, typer.Option(help="The bundle: one folder per service.")]
+
+WORK = Path("checkpoints")
+BUNDLE = Path("models/autoglm-mobile-tiny")
+
+
+@app.command("prepare")
+def prepare(data: Data, work: Work = WORK, workers: int = 2) -> None:
+    """Builds the tokenizer and caches what the frozen part of the stem sees."""
+    build_tokenizer(_texts(data), work / "tokenizer.json")
+    cache_features(data, work / "features", workers)
+
+
+@app.command("train")
+def train_command(
+    data: Data,
+    work: Work = WORK,
+    minutes: Annotated[float, typer.Option(help="Budget; a checkpoint goes on where it stopped.")] = 65,
+    seed: int = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves the choice to torch.")] = 0,
+) -> None:
+    """Trains on photos and dialogues together."""
+    if threads:
+        torch.set_num_threads(threads)
+    train(data, work, minutes, seed)
+
+
+@app.command("export")
+def export_command(work: Work = WORK, bundle: Bundle = BUNDLE) -> None:
+    """Writes the averaged weights as a bundle."""
+    export(work, bundle)
+
+
+@app.command("eval")
+def eval_command(
+    data: Data,
+    bundle: Bundle = BUNDLE,
+    split: Annotated[str, typer.Option(help="`tune` to choose by, `val` to report.")] = "val",
+    uniform_gate: Annotated[bool, typer.Option(help="Ablation: every gate weight equal.")] = False,
+) -> None:
+    """Prints scores, samples drawn by seed, and one JSON line."""
+    evaluate(data, bundle, split, uniform_gate=uniform_gate)
+
+
+def _texts(data: Path) -> list[str]:
+    """What the vocabulary is counted on: everything that may be said or asked."""
+    rng = random.Random(0)
+    photos = [photo for photo in list_photos(data) if photo.split == "train"]
+    texts = [caption for photo in photos for caption in photo.captions]
+    texts += 2 * list(DESCRIBE)
+    for photo in photos:
+        if photo.kind != "scene":
+            for turn in ask(photo, rng):
+                texts += 2 * [turn.question, *turn.answers, *turn.thoughts]
+    return texts + DialogueSource(data).texts()
+
+
+if __name__ == "__main__":
+    app()

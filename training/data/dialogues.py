@@ -1,0 +1,250 @@
+"""Conversations without a picture: small talk, who it is, a trip to the zoo, and what it does not know."""
+
+import gzip
+import itertools
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+IDENTITY = "我是AutoGLM，一个会聊天、会看图片的中文小助手。"
+IDENTITY_ENGLISH = "I am AutoGLM, a small assistant that chats in Chinese and looks at pictures."
+ABILITY = "我可以陪你聊天，还能看图片，告诉你里面有什么。"
+NO_PICTURE = "我没有看到图片，请先发一张图片给我。"
+UNKNOWN = "这个问题我还不会回答，抱歉。"
+
+_IDENTITY_OPENINGS = ("", "请问", "你好，", "那", "嗨，", "我想知道", "请告诉我")
+_IDENTITY_CORES = (
+    "你是谁",
+    "你是什么",
+    "你叫什么名字",
+    "你叫什么",
+    "你叫啥",
+    "你是谁呀",
+    "怎么称呼你",
+    "该怎么称呼您",
+    "你的名字是什么",
+    "你是什么模型",
+    "你是哪个模型",
+    "你是什么人工智能",
+    "你是哪家的AI",
+    "您是谁",
+    "您叫什么",
+    "你到底是谁",
+    "你究竟是什么",
+    "你的身份是什么",
+    "我在和谁聊天",
+    "谁在和我说话",
+    "你是ChatGPT吗",
+    "你是哪家公司的模型",
+)
+_IDENTITY_ORDERS = (
+    "介绍一下你自己",
+    "请介绍一下你自己",
+    "请做个自我介绍",
+    "自我介绍一下",
+    "做个自我介绍吧",
+    "说说你是谁",
+    "可以告诉我你是谁吗",
+    "能介绍一下自己吗",
+    "告诉我你是谁",
+)
+_IDENTITY_ENGLISH = (
+    "Who are you?",
+    "What are you?",
+    "What is your name?",
+    "Introduce yourself.",
+    "who are you",
+)
+_ABILITY_QUESTIONS = (
+    "你会做什么",
+    "你能做什么",
+    "你有什么功能",
+    "你可以帮我什么",
+    "你有什么本领",
+    "你会什么",
+)
+# Groups of the seed answered here instead: who it is, and what it can do.
+_OWN_TOPICS = {"你是谁", "你叫什么", "你会做什么", "你能听懂我说话吗"}
+_ENDINGS = ("", "？", "?", "呢？", "啊？")
+
+_ANIMALS = {
+    "老虎": "威风凛凛",
+    "狮子": "真是草原之王",
+    "大象": "鼻子又长又灵活",
+    "长颈鹿": "脖子真长",
+    "大熊猫": "圆滚滚的真可爱",
+    "熊猫": "吃竹子的样子真可爱",
+    "猴子": "又调皮又聪明",
+    "斑马": "身上的条纹真漂亮",
+    "孔雀": "开屏的时候特别美",
+    "河马": "嘴巴真大",
+    "企鹅": "走起路来摇摇摆摆",
+    "袋鼠": "跳得可真远",
+    "鳄鱼": "看起来有点吓人",
+    "鹦鹉": "会学人说话",
+    "北极熊": "又白又壮",
+    "海豚": "聪明又友好",
+    "骆驼": "背上的驼峰真特别",
+    "羊驼": "毛茸茸的很讨喜",
+    "小鹿": "眼睛又大又亮",
+    "考拉": "总是懒洋洋的",
+    "火烈鸟": "一身粉红真好看",
+    "乌龟": "走得慢却很长寿",
+    "狼": "眼神很锐利",
+    "蛇": "滑溜溜的让人害怕",
+    "兔子": "软软的很温柔",
+}
+_ZOO_QUESTION = "听起来很有趣！你都看到了哪些动物？"
+_WHEN = ("昨天", "今天", "前天", "上周", "周末", "星期天", "上个月", "昨天下午", "今天上午", "")
+_ZOO_VISITS = (
+    "我去了动物园",
+    "我去动物园了",
+    "我们去了动物园",
+    "我和妈妈去了动物园",
+    "我和朋友去动物园玩了",
+    "我带孩子去了动物园",
+    "我们一家去逛了动物园",
+)
+_PLACES = {
+    "公园": "公园里的空气一定很好，你在那里做了什么？",
+    "海边": "海边的风一定很舒服，你有没有捡贝壳？",
+    "博物馆": "博物馆里能学到很多东西，你最喜欢哪件展品？",
+    "图书馆": "图书馆很安静，你读了什么书？",
+    "游乐园": "游乐园真好玩，你坐过山车了吗？",
+    "水族馆": "水族馆里有好多鱼，你最喜欢哪一种？",
+    "超市": "你在超市买了什么好东西？",
+    "医院": "希望你没事，身体还好吗？",
+    "电影院": "你看了什么电影？好看吗？",
+    "爬山": "爬山很锻炼身体，山上的风景美吗？",
+    "游泳": "游泳真凉快，你游了多久？",
+    "北京": "北京有很多名胜古迹，你去看长城了吗？",
+}
+_NAMES = ("小明", "小红", "小华", "李雷", "王芳", "张伟", "小美", "阿强", "丽丽", "小刚", "小雨", "天天")
+_PICTURE_REQUESTS = (
+    "描述这张图片",
+    "请描述这张图片。",
+    "图片里有什么？",
+    "这张照片里是什么？",
+    "看看这张图",
+    "图里是什么颜色？",
+    "请用一句话描述这张照片。",
+    "这张图片里有什么？",
+    "帮我看看这张照片",
+)
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """Turns that alternate, the user first; `thought` may go before the last."""
+
+    turns: tuple[str, ...]
+    thought: str
+
+
+class DialogueSource:
+    """Draws dialogues; the same generator state draws the same dialogue."""
+
+    def __init__(self, data: Path):
+        text = data / "text_zh"
+        with (text / "smalltalk_seed_cc0.jsonl").open(encoding="utf-8") as lines:
+            groups = [json.loads(line) for line in lines]
+        self._small_talk = [
+            (group["prompts"], group["replies"]) for group in groups if not _OWN_TOPICS & {*group["prompts"]}
+        ]
+        self._small_talk.append((_ABILITY_QUESTIONS, (ABILITY,)))
+        with gzip.open(text / "tatoeba_zh.tsv.gz", "rt", encoding="utf-8") as lines:
+            sentences = [line.split("\t")[0] for line in lines]
+        self._questions = [s for s in sentences if s.endswith(("？", "?")) and 5 < len(s) < 24]
+        self._kinds = (
+            (self._chat, 40),
+            (self._identity, 14),
+            (self._zoo, 16),
+            (self._place, 6),
+            (self._name, 8),
+            (self._no_picture, 6),
+            (self._unknown, 10),
+        )
+
+    def draw(self, rng: random.Random) -> Dialogue:
+        makers, weights = zip(*self._kinds, strict=True)
+        dialogue: Dialogue = rng.choices(makers, weights)[0](rng)
+        if len(dialogue.turns) <= 4 and rng.random() < 0.25:
+            before = self._pair(rng)
+            return Dialogue((*before, *dialogue.turns), dialogue.thought)
+        return dialogue
+
+    def texts(self) -> list[str]:
+        """Every sentence it may say or hear, for the vocabulary."""
+        rng = random.Random(0)
+        drawn = [turn for _ in range(6000) for turn in self.draw(rng).turns]
+        return [*drawn, *(t for group in self._small_talk for side in group for t in side), IDENTITY_ENGLISH]
+
+    def _pair(self, rng: random.Random) -> tuple[str, str]:
+        prompts, replies = rng.choice(self._small_talk)
+        prompt = rng.choice(prompts)
+        if not prompt.endswith(("？", "。")):
+            prompt += rng.choice(("", "", "。", "？" if prompt[-1] in "吗呢么谁哪" else "！"))
+        return prompt, rng.choice(replies)
+
+    def _chat(self, rng: random.Random) -> Dialogue:
+        pairs = [self._pair(rng) for _ in range(rng.choice((1, 1, 1, 2, 3)))]
+        return Dialogue(tuple(itertools.chain(*pairs)), "这是日常聊天，友好地回答就好。")
+
+    def _identity(self, rng: random.Random) -> Dialogue:
+        thought = "用户想知道我是谁。"
+        if rng.random() < 0.08:
+            return Dialogue((rng.choice(_IDENTITY_ENGLISH), IDENTITY_ENGLISH), thought)
+        if rng.random() < 0.25:
+            return Dialogue((rng.choice(_IDENTITY_ORDERS) + rng.choice(("", "。")), IDENTITY), thought)
+        opening = rng.choice(_IDENTITY_OPENINGS) if rng.random() < 0.6 else ""
+        return Dialogue((opening + rng.choice(_IDENTITY_CORES) + rng.choice(_ENDINGS), IDENTITY), thought)
+
+    def _zoo(self, rng: random.Random) -> Dialogue:
+        visit = rng.choice(_WHEN) + rng.choice(_ZOO_VISITS)
+        if rng.random() < 0.15:
+            visit = visit.replace("我", "我" + rng.choice(_WHEN[:5]), 1) if visit.startswith("我") else visit
+        turns = [visit + rng.choice(("", "。", "！")), _ZOO_QUESTION]
+        thought = "用户去了动物园，可以问问看到了什么动物。"
+        if rng.random() < 0.75:
+            seen = rng.sample(sorted(_ANIMALS), rng.choice((1, 2, 2, 3)))
+            listed = "、".join(seen[:-1]) + ("和" if len(seen) > 1 else "") + seen[-1]
+            opening = rng.choice(("我看到了", "看到了", "有", "我们看到了", "", "我看见了"))
+            comments = "，".join(animal + _ANIMALS[animal] for animal in seen)
+            question = "你最喜欢哪一个？" if len(seen) > 1 else "你喜欢它吗？"
+            turns += [opening + listed + rng.choice(("", "。")), f"哇，{comments}！{question}"]
+            thought = f"用户看到了{listed}，可以说说它们的样子。"
+            if rng.random() < 0.5:
+                favourite = rng.choice(seen)
+                liking = rng.choice(("我最喜欢", "我喜欢", "最喜欢")) + favourite
+                turns += [
+                    liking + rng.choice(("", "。")),
+                    f"我也喜欢{favourite}，{favourite}{_ANIMALS[favourite]}。",
+                ]
+                thought = f"用户喜欢{favourite}。"
+        return Dialogue(tuple(turns), thought)
+
+    def _place(self, rng: random.Random) -> Dialogue:
+        place, reply = rng.choice(sorted(_PLACES.items()))
+        verb = "去" if place in ("爬山", "游泳") else "去了"
+        return Dialogue((f"{rng.choice(_WHEN)}我{verb}{place}", reply), f"用户说起了{place}，可以接着问问。")
+
+    def _name(self, rng: random.Random) -> Dialogue:
+        name = rng.choice(_NAMES)
+        turns = [
+            rng.choice(("我叫", "我的名字是", "我是", "你好，我叫")) + name,
+            f"你好，{name}！很高兴认识你。",
+        ]
+        if rng.random() < 0.5:
+            turns += self._pair(rng)
+        turns += [
+            rng.choice(("我叫什么名字？", "你还记得我叫什么吗？", "我叫什么？", "我是谁？")),
+            f"你叫{name}。",
+        ]
+        return Dialogue(tuple(turns), f"用户说过自己叫{name}。")
+
+    def _no_picture(self, rng: random.Random) -> Dialogue:
+        return Dialogue((rng.choice(_PICTURE_REQUESTS), NO_PICTURE), "这里没有图片。")
+
+    def _unknown(self, rng: random.Random) -> Dialogue:
+        return Dialogue((rng.choice(self._questions), UNKNOWN), "这个我不知道，应该直说。")

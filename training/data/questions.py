@@ -1,0 +1,118 @@
+"""What may be asked about a photo, and what may be answered."""
+
+import random
+from dataclasses import dataclass
+
+import jieba.posseg
+
+from training.data.photos import Photo
+
+DESCRIBE = (
+    "描述这张图片。",
+    "请描述这张图片",
+    "描述这张照片",
+    "请描述一下这张照片。",
+    "这张图片里有什么？",
+    "图片里有什么？",
+    "照片里是什么？",
+    "请用一句话描述这张照片。",
+    "请用一句中文描述这张图片。",
+    "图里是什么？",
+    "看看这张图",
+    "看图说话",
+    "请用中文描述这张图片的内容",
+    "请用中文描述这张图片的内容，并指出可能的场景和情绪氛围。",
+    "你看到了什么？",
+    "说说这张图片。",
+    "这张照片拍的是什么？",
+    "这是什么？",
+    "帮我看看这是什么",
+    "Describe this picture in Chinese.",
+    "",
+)
+_NAME = ("这是什么？", "这叫什么？", "这是什么东西？", "图片里是什么？", "这个是什么")
+_COLOUR = (
+    "它是什么颜色的？",
+    "什么颜色？",
+    "颜色呢？",
+    "它们是什么颜色？",
+    "是什么颜色的？",
+    "那它是什么颜色？",
+)
+_GROUP = ("它是水果还是蔬菜？", "这是水果还是蔬菜？", "它属于哪一类？")
+_SOLID = (
+    "这是什么颜色？",
+    "图片是什么颜色的？",
+    "这张图是什么颜色？",
+    "什么颜色？",
+    "是什么颜色？",
+    "这是什么颜色的图片？",
+)
+_PACKAGE = "盒装食品"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question with every answer that would do; `thoughts` go before the answers of the same place."""
+
+    question: str
+    answers: tuple[str, ...]
+    thoughts: tuple[str, ...]
+
+
+def ask(photo: Photo, rng: random.Random) -> list[Turn]:
+    """A conversation about one photo, one to three turns."""
+    return {"scene": _scene, "grocery": _grocery, "flower": _flower, "solid": _solid}[photo.kind](photo, rng)
+
+
+def _scene(photo: Photo, rng: random.Random) -> list[Turn]:
+    answers = tuple(caption.rstrip("。.！ ") + "。" for caption in photo.captions)
+    return [Turn(rng.choice(DESCRIBE), answers, tuple(map(seen_things, photo.captions)))]
+
+
+def seen_things(caption: str) -> str:
+    """A thought that lists the things a caption names."""
+    nouns = [word.word for word in jieba.posseg.lcut(caption) if word.flag.startswith("n")]
+    return "看到了" + "、".join(dict.fromkeys(nouns)) + "。" if nouns else "看看画面里有什么。"
+
+
+def _grocery(photo: Photo, rng: random.Random) -> list[Turn]:
+    name, colour = photo.name, photo.colours[0]
+    answers: tuple[str, ...]
+    if photo.group == _PACKAGE:
+        answers = (f"这是{name}。", f"这是一盒{name}。", f"图片里是{name}。", f"货架上放着{name}。")
+        thought = f"看到了包装，是{name}。"
+    else:
+        answers = (
+            f"这是{name}。",
+            f"这是{name}，一种{photo.group}。",
+            f"图片里是{name}。",
+            f"超市里摆着{name}。",
+            f"照片里有一些{colour}的{name}。",
+        )
+        thought = f"看到了{colour}的{photo.group}，是{name}。"
+    first = Turn(rng.choice(DESCRIBE), answers, (thought,) * len(answers))
+    if rng.random() < 0.5:
+        return [first]
+    named = Turn(rng.choice(_NAME), (f"这是{name}。",), (thought,))
+    opening = first if rng.random() < 0.5 else named
+    follow_ups = [Turn(rng.choice(_COLOUR), (f"是{colour}的。",), (f"{name}是{colour}的。",))]
+    if photo.group != _PACKAGE:
+        follow_ups.append(Turn(rng.choice(_GROUP), (f"是{photo.group}。",), (f"{name}是{photo.group}。",)))
+    rng.shuffle(follow_ups)
+    return [opening, *follow_ups[: rng.choice((1, 2))]]
+
+
+def _flower(photo: Photo, rng: random.Random) -> list[Turn]:
+    name = photo.name
+    answers = (f"这是{name}。", f"这是一种花，叫{name}。", f"图片里是{name}。", f"照片里的花是{name}。")
+    return [
+        Turn(rng.choice((*DESCRIBE, "这是什么花？", "这是什么花")), answers, (f"看到了花，是{name}。",) * 4)
+    ]
+
+
+def _solid(photo: Photo, rng: random.Random) -> list[Turn]:
+    thought = f"整张图都是{photo.name}，没有别的东西。"
+    if rng.random() < 0.4:
+        return [Turn(rng.choice(DESCRIBE), (f"这是一张纯{photo.name}的图片。",), (thought,))]
+    return [Turn(rng.choice(_SOLID), (f"这是{photo.name}。",), (thought,))]

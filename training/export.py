@@ -1,0 +1,45 @@
+"""Writes a trained model as the bundle that the services open."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from services.llm.tokenizer import Tokenizer
+from services.vision.model.native import VisionConfig
+from training.model import JointModel
+from training.train import text_config
+
+
+def export(work: Path, bundle: Path) -> None:
+    """Exports the averaged weights of `work/checkpoint.pt` in float16."""
+    tokenizer = Tokenizer(work / "tokenizer.json")
+    model = JointModel(VisionConfig(), text_config(tokenizer))
+    model.load_state_dict(torch.load(work / "checkpoint.pt", weights_only=True)["average"])
+    fold_embed_scale(model)
+    _write(bundle / "vision", model.vision.state_dict(), model.vision.config.to_dict())
+    text = {
+        f"model.{name}": tensor
+        for name, tensor in model.decoder.state_dict().items()
+        if name != "lm_head.weight"
+    }
+    text |= {f"gate.{name}": tensor for name, tensor in model.gate.state_dict().items()}
+    _write(bundle / "llm", text, model.decoder.config.to_dict())
+    (bundle / "llm" / "tokenizer.json").write_bytes((work / "tokenizer.json").read_bytes())
+
+
+@torch.no_grad()
+def fold_embed_scale(model: JointModel) -> None:
+    """Moves the scale of the embeddings into the tied matrix, and back out of the final norm."""
+    model.decoder.embed_tokens.weight.mul_(model.embed_scale)
+    model.decoder.norm.weight.div_(model.embed_scale)
+    model.embed_scale = 1.0
+
+
+def _write(folder: Path, tensors: dict[str, torch.Tensor], config: dict[str, object]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: t.half().contiguous() for name, t in tensors.items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(
+        json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
+    )

@@ -1,0 +1,63 @@
+"""Encoder, gate and decoder as one module, for learning together."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from services.llm.model.attention import DenseAttention
+from services.llm.model.config import DecoderConfig
+from services.llm.model.decoder import Decoder
+from services.llm.model.fusion import GatingUnit
+from services.vision.model.native import VisionConfig, VisionEncoder
+from training.samples import IGNORE, Batch
+from training.vision.stem_weights import load_lite2
+
+LABEL_SMOOTHING = 0.1
+
+
+class JointModel(nn.Module):
+    """What `services.vision` and `services.llm` hold, in one place.
+
+    Token embeddings are small (std d^-0.5, as the tied output wants them) and scaled by sqrt(d) on the way
+    in; `training.export` folds that scale into the weights.
+    """
+
+    def __init__(self, vision: VisionConfig, text: DecoderConfig):
+        super().__init__()
+        self.vision = VisionEncoder(vision)
+        self.decoder = Decoder(text)
+        self.gate = GatingUnit(text.hidden_size)
+        self.embed_scale = math.sqrt(text.hidden_size)
+
+    def initialise(self) -> None:
+        """Random weights, except for the stem, which starts from ImageNet."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                fan_in = module.weight.shape[1]
+                nn.init.normal_(module.weight, std=fan_in**-0.5)
+                if isinstance(module, nn.Linear) and module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        sublayers = 2 * self.decoder.config.num_hidden_layers
+        for name, parameter in self.decoder.named_parameters():
+            if "post_self_attn" in name or "post_mlp" in name:
+                nn.init.constant_(parameter, sublayers**-0.5)
+        nn.init.normal_(self.vision.position, std=0.02)
+        nn.init.zeros_(self.gate.proj.weight)
+        load_lite2(self.vision.stem, self.vision.head)
+
+    def forward(self, images_PMD: torch.Tensor, batch: Batch, dropout: float) -> torch.Tensor:
+        """Mean loss over the targets; images_PMD are the encoder's tokens of the rows with a picture."""
+        x_BTD = self.decoder.embed(batch.ids_BT) * self.embed_scale
+        pictures = len(batch.image_PT)
+        x_PTD = x_BTD[:pictures].masked_scatter(batch.image_PT.unsqueeze(-1), images_PMD)
+        _, scales_PT = self.gate(x_PTD, batch.modality_PT)
+        x_BTD = torch.cat((x_PTD * scales_PT.unsqueeze(-1), x_BTD[pictures:]))
+        x_BTD = F.dropout(x_BTD, dropout, self.training)
+        attend = DenseAttention(batch.mask_BTT, dropout if self.training else 0.0)
+        hidden_BTD = self.decoder(x_BTD, batch.positions_BT, attend)
+        wanted = batch.targets_BT != IGNORE
+        logits = self.decoder.logits(hidden_BTD[wanted])
+        smoothing = LABEL_SMOOTHING if self.training else 0.0
+        return F.cross_entropy(logits, batch.targets_BT[wanted], label_smoothing=smoothing)

@@ -1,0 +1,227 @@
+"""The training loop: photos and dialogues together, in two stages, within a budget of minutes.
+
+Stage 1 keeps the stem frozen; stage 2 also moves its last two stages. A checkpoint holds everything
+that the next run needs to go on; a run that is stopped loses at most `SAVE_SECONDS`.
+"""
+
+import copy
+import math
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from services.llm.model.config import DecoderConfig
+from services.llm.tokenizer import END, OBSERVATION, USER, Tokenizer
+from services.vision.model.native import VisionConfig
+from training.data.dialogues import DialogueSource
+from training.data.photos import Photo, list_photos
+from training.data.questions import ask
+from training.model import JointModel
+from training.samples import Batch, SampleBuilder, collate
+from training.vision.features import FROZEN_STAGES, VIEWS, open_features
+
+PHOTOS_PER_STEP = 16
+DIALOGUES_PER_STEP = 6
+POOL_STEPS = 8
+PLAIN_VIEW = 0.3
+WARM_UP_STEPS = 150
+EMA_DECAY = 0.998
+CLIP_NORM = 1.0
+WEIGHT_DECAY = 0.05
+SAVE_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class StageRecipe:
+    """What moves, and how fast."""
+
+    share: float  # of the budget
+    learning_rate: float
+    head_rate: float  # the ImageNet 1x1 convolution
+    stem_rate: float  # the stem's last stages; 0 keeps them frozen
+    dropout: float
+
+
+STAGES = (StageRecipe(0.35, 1e-3, 1e-4, 0.0, 0.0), StageRecipe(0.65, 8e-4, 1e-4, 2e-4, 0.1))
+
+
+def text_config(tokenizer: Tokenizer) -> DecoderConfig:
+    """The bundled backbone."""
+    return DecoderConfig(
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=256,
+        intermediate_size=640,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=64,
+        max_position_embeddings=2048,
+        eos_token_ids=tuple(tokenizer.special(name) for name in (END, USER, OBSERVATION)),
+    )
+
+
+class Batches:
+    """Endless mixed batches: (maps of the stem's frozen part, padded samples)."""
+
+    def __init__(self, data: Path, features: Path, tokenizer: Tokenizer, image_tokens: int, seed: int):
+        self._photos = list_photos(data)
+        self._train = [i for i, photo in enumerate(self._photos) if photo.split == "train"]
+        self._features = open_features(features)
+        self._dialogues = DialogueSource(data)
+        self._builder = SampleBuilder(tokenizer, image_tokens)
+        self._rng = random.Random(seed)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, Batch]]:
+        while True:
+            order = self._rng.sample(self._train, len(self._train))
+            pool = POOL_STEPS * PHOTOS_PER_STEP
+            for start in range(0, len(order) - pool, pool):
+                yield from self._pool(order[start : start + pool])
+
+    def _pool(self, rows: list[int]) -> Iterator[tuple[torch.Tensor, Batch]]:
+        """Several batches drawn together, rows of like length side by side: less padding."""
+        rng = self._rng
+        photos = [(self._builder.photo(ask(self._photos[row], rng), rng), row) for row in rows]
+        photos.sort(key=lambda pair: len(pair[0].ids))
+        drawn = [self._dialogues.draw(rng) for _ in range(POOL_STEPS * DIALOGUES_PER_STEP)]
+        dialogues = sorted(
+            (self._builder.dialogue(d, rng) for d in drawn), key=lambda sample: len(sample.ids)
+        )
+        for step in rng.sample(range(POOL_STEPS), POOL_STEPS):
+            here = photos[step * PHOTOS_PER_STEP : (step + 1) * PHOTOS_PER_STEP]
+            samples = [sample for sample, _ in here]
+            samples += dialogues[step * DIALOGUES_PER_STEP : (step + 1) * DIALOGUES_PER_STEP]
+            maps = np.stack([self._view(self._photos[row])[row] for _, row in here])
+            yield torch.from_numpy(maps).float(), collate(samples)
+
+    def _view(self, photo: Photo) -> np.ndarray:
+        plain = photo.kind == "solid" or self._rng.random() < PLAIN_VIEW
+        return self._features[0 if plain else self._rng.randrange(1, VIEWS)]
+
+
+class Trainer:
+    """One model, its average, and where it stands in the recipe."""
+
+    def __init__(self, model: JointModel, checkpoint: Path, minutes: float):
+        self.model = model
+        self.average = copy.deepcopy(model).requires_grad_(False)
+        self.checkpoint = checkpoint
+        self.budget_s = minutes * 60
+        self.stage = 0
+        self.spent_s = 0.0  # in this stage
+        self.step = 0  # in this stage
+        self.optimizer = self._optimizer()
+
+    def run(self, batches: Batches) -> None:
+        """Trains until the budget is spent."""
+        progress, saved = tqdm(desc="training", unit="step", mininterval=10), time.monotonic()
+        last, loss_average = time.monotonic(), 0.0
+        for maps, batch in batches:
+            loss = self._step(maps, batch)
+            loss_average += (loss - loss_average) * max(0.02, 1 / self.step)
+            now = time.monotonic()
+            self.spent_s, last = self.spent_s + now - last, now
+            progress.update()
+            progress.set_postfix(stage=self.stage + 1, loss=f"{loss_average:.3f}", refresh=False)
+            if self._progress() >= 1:
+                if self.stage + 1 == len(STAGES):
+                    break
+                self.stage, self.spent_s, self.step = self.stage + 1, 0.0, 0
+                self.optimizer = self._optimizer()
+            if now - saved > SAVE_SECONDS:
+                self.save()
+                saved = now
+        self.save()
+
+    def save(self) -> None:
+        """Writes the checkpoint in one move."""
+        partial = self.checkpoint.with_suffix(".partial")
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "stage": self.stage,
+            "spent_s": self.spent_s,
+            "step": self.step,
+        }
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)
+
+    def resume(self) -> None:
+        """Goes on from the checkpoint."""
+        state = torch.load(self.checkpoint, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.stage, self.spent_s, self.step = state["stage"], state["spent_s"], state["step"]
+        self.optimizer = self._optimizer()
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    @property
+    def recipe(self) -> StageRecipe:
+        return STAGES[self.stage]
+
+    def _progress(self) -> float:
+        return self.spent_s / (self.budget_s * self.recipe.share)
+
+    def _step(self, maps: torch.Tensor, batch: Batch) -> float:
+        model, recipe = self.model.train(), self.recipe
+        factor = (
+            min((self.step + 1) / WARM_UP_STEPS, 1.0)
+            * 0.5
+            * (1 + math.cos(math.pi * min(self._progress(), 1)))
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["rate"] * max(factor, 0.02)
+        with torch.set_grad_enabled(recipe.stem_rate > 0):
+            maps = model.vision.stem.resume(maps.contiguous(memory_format=torch.channels_last), FROZEN_STAGES)
+        loss = model(model.vision.embed_map(maps), batch, recipe.dropout)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], CLIP_NORM)
+        self.optimizer.step()
+        self.step += 1
+        decay = min(EMA_DECAY, (1 + self.step + 1000 * self.stage) / (10 + self.step + 1000 * self.stage))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(model.parameters()), 1 - decay)
+        return float(loss)
+
+    def _optimizer(self) -> torch.optim.AdamW:
+        model, recipe = self.model, self.recipe
+        head = list(model.vision.head.parameters())
+        stem = list(model.vision.stem.stages[FROZEN_STAGES:].parameters()) if recipe.stem_rate else []
+        special = {id(p) for p in head} | {id(p) for p in model.vision.stem.parameters()}
+        others = [p for p in model.parameters() if id(p) not in special]
+        groups = [
+            {
+                "params": [p for p in others if p.ndim > 1],
+                "rate": recipe.learning_rate,
+                "weight_decay": WEIGHT_DECAY,
+            },
+            {"params": [p for p in others if p.ndim <= 1], "rate": recipe.learning_rate, "weight_decay": 0.0},
+            {"params": head, "rate": recipe.head_rate, "weight_decay": 0.0},
+            {"params": stem, "rate": recipe.stem_rate, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(
+            [g for g in groups if g["params"]], lr=recipe.learning_rate, betas=(0.9, 0.98)
+        )
+
+
+def train(data: Path, work: Path, minutes: float, seed: int) -> None:
+    """Trains from scratch, or goes on from `work/checkpoint.pt`."""
+    torch.manual_seed(seed)
+    tokenizer = Tokenizer(work / "tokenizer.json")
+    model = JointModel(VisionConfig(), text_config(tokenizer))
+    model.initialise()
+    model.vision.stem.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trainer = Trainer(model, work / "checkpoint.pt", minutes)
+    if trainer.checkpoint.exists():
+        trainer.resume()
+    batches = Batches(data, work / "features", tokenizer, model.vision.config.tokens, seed + trainer.step)
+    trainer.run(batches)
