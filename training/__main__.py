@@ -6,11 +6,11 @@ from typing import Annotated
 
 import torch
 import typer
-from training.evaluate import evaluate
 
 from training.data.dialogues import DialogueSource
 from training.data.photos import list_photos
 from training.data.questions import DESCRIBE, ask
+from training.evaluate import evaluate
 from training.export import export
 from training.tokenizer import build_tokenizer
 from training.train import train

@@ -1,0 +1,112 @@
+"""The services' own parts in one process: encoder, gate, engine. What evaluation asks."""
+
+import json
+import queue
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+
+from services.llm.engine.engine import Engine, EngineConfig
+from services.llm.engine.request import Event, Finished, Request, SamplingParams, Token
+from services.llm.model.fusion import Modality, fuse
+from services.llm.model.loading import Backbone, Bundle
+from services.llm.prompt import Media, Message, Role, Text, lay_out
+from services.llm.tokenizer import END_THINK, Tokenizer
+from services.vision.images import fit_square
+from services.vision.model.native import VisionConfig, VisionEncoder, normalise
+
+ENCODE_BATCH = 16
+MAX_TOKENS = 96
+
+
+@dataclass(frozen=True)
+class Question:
+    """Turns that alternate, the user first and last; `picture` indexes the encoded pictures."""
+
+    turns: tuple[str, ...]
+    picture: int | None = None
+    enable_thinking: bool = False
+
+
+class Pipeline:
+    """Answers many questions at once, greedily."""
+
+    def __init__(self, encoder: VisionEncoder, backbone: Backbone, tokenizer: Tokenizer):
+        self._encoder, self._backbone, self._tokenizer = encoder, backbone, tokenizer
+
+    @classmethod
+    def open(cls, bundle: Path, *, uniform_gate: bool = False) -> Self:
+        """Loads a bundle in float32; `uniform_gate` makes every modality weigh the same."""
+        config = VisionConfig.from_dict(
+            json.loads((bundle / "vision" / "config.json").read_text(encoding="utf-8"))
+        )
+        encoder = VisionEncoder(config).eval()
+        state = {
+            name: tensor.float() for name, tensor in load_file(bundle / "vision/model.safetensors").items()
+        }
+        encoder.load_state_dict(state)
+        backbone = Bundle.open(bundle / "llm").load(torch.float32, torch.device("cpu"))
+        if uniform_gate and backbone.gate is not None:
+            nn.init.zeros_(backbone.gate.proj.weight)
+            nn.init.zeros_(backbone.gate.proj.bias)
+        return cls(encoder, backbone, Tokenizer(bundle / "llm" / "tokenizer.json"))
+
+    @torch.inference_mode()
+    def encode(self, pictures: Sequence[Image.Image]) -> torch.Tensor:
+        """Embeddings [pictures, tokens, D]."""
+        side = self._encoder.config.image_size
+        batches = []
+        for start in range(0, len(pictures), ENCODE_BATCH):
+            pixels = np.stack(
+                [fit_square(picture, side) for picture in pictures[start : start + ENCODE_BATCH]]
+            )
+            batches.append(self._encoder(normalise(torch.from_numpy(pixels))))
+        return torch.cat(batches)
+
+    def answer(
+        self, questions: Sequence[Question], images_PMD: torch.Tensor, max_tokens: int = 64
+    ) -> list[str]:
+        """What the model says to each question; thoughts stay in the text, before `</think>`."""
+        events: queue.SimpleQueue[list[Event]] = queue.SimpleQueue()
+        engine = Engine(self._backbone.decoder, EngineConfig(max_requests=len(questions)), events.put)
+        for index, question in enumerate(questions):
+            engine.submit(self._request(str(index), question, images_PMD))
+        answers: list[list[int]] = [[] for _ in questions]
+        open_questions = len(questions)
+        while open_questions:
+            engine.step()
+            for event in events.get() if not events.empty() else ():
+                if isinstance(event, Token):
+                    answers[int(event.request_id)].append(event.token_id)
+                open_questions -= isinstance(event, Finished)
+        return [self._said(answer) for answer in answers]
+
+    def _said(self, token_ids: list[int]) -> str:
+        end_think = self._tokenizer.special(END_THINK)
+        thought_tokens = token_ids.index(end_think) + 1 if end_think in token_ids else 0
+        return self._tokenizer.decode(token_ids[thought_tokens:])
+
+    @torch.inference_mode()
+    def _request(self, name: str, question: Question, images_PMD: torch.Tensor) -> Request:
+        roles = (Role.USER, Role.ASSISTANT)
+        messages = [Message(roles[i % 2], (Text(turn),)) for i, turn in enumerate(question.turns)]
+        sampling = SamplingParams(max_tokens=MAX_TOKENS)
+        if question.picture is None:
+            prompt = lay_out(messages, self._tokenizer, enable_thinking=question.enable_thinking)
+            return Request(name, prompt.token_ids, sampling)
+        image_MD = images_PMD[question.picture]
+        media = Media(Modality.IMAGE, len(image_MD), question.picture.to_bytes(4))
+        messages[0] = Message(Role.USER, (media, *messages[0].parts))
+        prompt = lay_out(messages, self._tokenizer, enable_thinking=question.enable_thinking)
+        x_TD = self._backbone.decoder.embed(torch.tensor(prompt.token_ids))
+        x_TD[prompt.spans[0].start : prompt.spans[0].end] = image_MD
+        fuse(self._backbone.gate, x_TD, prompt.pieces)
+        spans = tuple((span.start, span.end) for span in prompt.spans)
+        return Request(name, prompt.token_ids, sampling, x_TD, spans, prompt.salts)
