@@ -1,0 +1,89 @@
+"""Channels to other services: every call carries a deadline, the request id and the trace."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from opentelemetry import propagate
+
+from servicekit.telemetry import remaining_time, request_id
+
+DEFAULT_TIMEOUT_S = 60.0
+MAX_MESSAGE_BYTES = 64 << 20
+REQUEST_ID = "x-request-id"
+SERVICE_CONFIG = '{"loadBalancingConfig": [{"round_robin": {}}]}'
+
+
+def open_channel(target: str, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> grpc.aio.Channel:
+    """A plaintext channel; calls without a timeout inherit the deadline of the request being served."""
+    options = [
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.keepalive_time_ms", 20_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 2_000),
+        ("grpc.service_config", SERVICE_CONFIG),
+        ("grpc.enable_retries", 0),
+    ]
+    interceptors = [_UnaryUnary(), _UnaryStream(), _StreamUnary(), _StreamStream()]
+    return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
+
+
+def prepare(details: grpc.aio.ClientCallDetails) -> grpc.aio.ClientCallDetails:
+    """Adds who asked, and caps the timeout by what is left of the request being served."""
+    metadata = grpc.aio.Metadata(*(details.metadata or ()))
+    if metadata.get(REQUEST_ID) is None and request_id.get():
+        metadata[REQUEST_ID] = request_id.get()
+    trace_context: dict[str, str] = {}
+    propagate.inject(trace_context)
+    for key, value in trace_context.items():
+        metadata[key] = value
+    left = remaining_time()
+    timeouts = [timeout for timeout in (details.timeout, left) if timeout is not None]
+    return grpc.aio.ClientCallDetails(
+        method=details.method,
+        timeout=min(timeouts, default=DEFAULT_TIMEOUT_S),
+        metadata=metadata,
+        credentials=details.credentials,
+        wait_for_ready=details.wait_for_ready,
+    )
+
+
+Continuation = Callable[[grpc.aio.ClientCallDetails, Any], Awaitable[Any]]
+
+
+class _UnaryUnary(grpc.aio.UnaryUnaryClientInterceptor):
+    async def intercept_unary_unary(
+        self, continuation: Continuation, client_call_details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        return await continuation(prepare(client_call_details), request)
+
+
+class _UnaryStream(grpc.aio.UnaryStreamClientInterceptor):
+    async def intercept_unary_stream(
+        self, continuation: Continuation, client_call_details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        return await continuation(prepare(client_call_details), request)
+
+
+class _StreamUnary(grpc.aio.StreamUnaryClientInterceptor):
+    async def intercept_stream_unary(
+        self,
+        continuation: Continuation,
+        client_call_details: grpc.aio.ClientCallDetails,
+        request_iterator: Any,
+    ) -> Any:
+        return await continuation(prepare(client_call_details), request_iterator)
+
+
+class _StreamStream(grpc.aio.StreamStreamClientInterceptor):
+    async def intercept_stream_stream(
+        self,
+        continuation: Continuation,
+        client_call_details: grpc.aio.ClientCallDetails,
+        request_iterator: Any,
+    ) -> Any:
+        return await continuation(prepare(client_call_details), request_iterator)

@@ -1,0 +1,188 @@
+"""The life of a service: boot, earned health, drain.
+
+Health is served on a port of its own, in plaintext, under the service's full name and as `liveness`.
+At SIGTERM readiness falls first; then the running calls get `drain_seconds`; then the process exits 0.
+"""
+
+import asyncio
+import ipaddress
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Self
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import start_http_server
+
+from servicekit.interceptors import ServerInterceptor
+from servicekit.settings import ServerSettings, SettingsError
+from servicekit.telemetry import configure_logging, configure_tracing
+
+LIVENESS = "liveness"
+POLL_SECONDS = 1.0
+
+log = structlog.get_logger("server")
+
+
+def _always() -> bool:
+    return True
+
+
+async def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a process serves.
+
+    name: full gRPC name. register: adds the servicer. warm_up: a real tiny pass, after which it is ready.
+    close: after the drain. healthy: asked every second; False makes it not ready until it is True again.
+    """
+
+    name: str
+    register: Callable[[grpc.aio.Server], None]
+    warm_up: Callable[[], Awaitable[None]] = _nothing
+    close: Callable[[], Awaitable[None]] = _nothing
+    healthy: Callable[[], bool] = _always
+
+    @property
+    def domain(self) -> str:
+        """Domain of its error reasons, such as `vision.autoglm`."""
+        package = self.name.split(".")
+        return f"{package[1]}.{package[0]}"
+
+
+class RunningServer:
+    """A service that answers, with its health beside it."""
+
+    def __init__(self, service: Service, settings: ServerSettings):
+        _check_exposure(settings)
+        self._service, self._settings = service, settings
+        self._server = grpc.aio.server(
+            interceptors=[ServerInterceptor(service.domain)],
+            options=_options(settings),
+            maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
+        )
+        service.register(self._server)
+        names = (service.name, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        self._health = health.aio.HealthServicer()
+        self._health_server = grpc.aio.server(options=_options(settings))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_server)
+        self._watch: asyncio.Task[None] | None = None
+        self.port = self.health_port = 0
+
+    @classmethod
+    async def start(cls, service: Service, settings: ServerSettings) -> Self:
+        """Binds both ports, warms up, and is ready when it returns."""
+        server = cls(service, settings)
+        server.port = _bind(server._server, settings.host, settings.port)
+        server.health_port = _bind(server._health_server, settings.host, settings.health_port)
+        await server._set(LIVENESS, ready=True)
+        await server._set(service.name, ready=False)
+        await server._health_server.start()
+        await server._server.start()
+        await service.warm_up()
+        await server._set(service.name, ready=True)
+        server._watch = asyncio.create_task(server._watch_health())
+        return server
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Not ready, drain within `grace` seconds, close, and only then not alive."""
+        if self._watch:
+            self._watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watch
+        await self._set(self._service.name, ready=False)
+        await self._server.stop(self._settings.drain_seconds if grace is None else grace)
+        await self._service.close()
+        await self._health_server.stop(0)
+
+    async def _watch_health(self) -> None:
+        ready = True
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            if self._service.healthy() is not ready:
+                ready = not ready
+                log.warning("health changed", ready=ready)
+                await self._set(self._service.name, ready=ready)
+
+    async def _set(self, name: str, *, ready: bool) -> None:
+        serving = health_pb2.HealthCheckResponse.SERVING
+        await self._health.set(name, serving if ready else health_pb2.HealthCheckResponse.NOT_SERVING)
+
+
+@asynccontextmanager
+async def running(service: Service, settings: ServerSettings) -> AsyncIterator[RunningServer]:
+    """A server for the length of a block; calls under way at its end are cut off."""
+    server = await RunningServer.start(service, settings)
+    try:
+        yield server
+    finally:
+        await server.stop(grace=0)
+
+
+def serve(make: Callable[[], Awaitable[Service]], settings: ServerSettings, name: str) -> None:
+    """Runs a service until SIGTERM or SIGINT, then exits 0; what prevents the start is said and exits 1."""
+    configure_logging(name, settings.log_level)
+    configure_tracing(f"autoglm-{name}")
+    if settings.metrics_port is not None:
+        start_http_server(settings.metrics_port, settings.host)
+    try:
+        asyncio.run(_serve(make, settings))
+    except SettingsError as error:
+        log.error("cannot start", why=str(error))
+        sys.exit(1)
+
+
+async def _serve(make: Callable[[], Awaitable[Service]], settings: ServerSettings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    service = await make()
+    starting = asyncio.create_task(RunningServer.start(service, settings))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    server = await starting
+    log.info("ready", service=service.name, port=server.port, health_port=server.health_port)
+    await stopping
+    log.info("stopping", drain_seconds=settings.drain_seconds)
+    await server.stop()
+    log.info("stopped")
+
+
+def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise SettingsError(f"{address} cannot be bound; is the port taken?") from error
+
+
+def _check_exposure(settings: ServerSettings) -> None:
+    """Plaintext beyond loopback has to be asked for."""
+    try:
+        loopback = ipaddress.ip_address(settings.host).is_loopback
+    except ValueError:
+        loopback = settings.host == "localhost"
+    if not loopback and not settings.insecure:
+        raise SettingsError(
+            f"host {settings.host} is reachable from outside, in plaintext; set insecure: true to allow that"
+        )
+
+
+def _options(settings: ServerSettings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.so_reuseport", 0),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+        ("grpc.http2.max_ping_strikes", 0),
+    ]

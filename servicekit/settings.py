@@ -1,0 +1,79 @@
+"""Settings of a process: a section of config.yaml, overridden by the environment; nothing unknown passes."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+CONFIG_VARIABLE = "AUTOGLM_CONFIG"
+DEFAULT_CONFIG = Path("config.yaml")
+PREFIX = "AUTOGLM_"
+SEPARATOR = "__"
+
+
+class SettingsError(Exception):
+    """A setting that is unknown or wrong; the message names the key and where it came from."""
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServerSettings(Settings):
+    """What every service needs to know. Port 0 takes any free port."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(ge=0, le=65535)
+    health_port: int = Field(ge=0, le=65535)
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    insecure: bool = False
+    drain_seconds: float = Field(default=20.0, ge=0)
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    max_message_bytes: int = Field(default=64 << 20, gt=0)
+    max_concurrent_rpcs: int = Field(default=1024, gt=0)
+
+
+T = TypeVar("T", bound=Settings)
+
+
+def load_settings(
+    section: str, model: type[T], path: Path | None = None, environ: Mapping[str, str] = os.environ
+) -> T:
+    """Reads `section` of the file at `path` (else $AUTOGLM_CONFIG, else ./config.yaml) and the environment.
+
+    An environment variable `AUTOGLM_<SECTION>__<KEY>` wins over the file. Raises `SettingsError`.
+    """
+    path = path or Path(environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG))
+    values = _from_file(section, path)
+    origin = dict.fromkeys(values, str(path))
+    prefix = f"{PREFIX}{section.upper()}{SEPARATOR}"
+    for name, text in environ.items():
+        if name.startswith(prefix):
+            key = name.removeprefix(prefix).lower()
+            values[key], origin[key] = yaml.safe_load(text) if text else "", name
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, (section, *problem['loc'])))} "
+            f"(from {origin.get(''.join(map(str, problem['loc'][:1])), path)}): {problem['msg']}"
+            for problem in error.errors()
+        ]
+        raise SettingsError("; ".join(problems)) from error
+
+
+def _from_file(section: str, path: Path) -> dict[str, object]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"There is no settings file {path}; ${CONFIG_VARIABLE} names another") from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get(section), dict):
+        raise SettingsError(f"{path} has no section {section}")
+    return dict(content[section])
