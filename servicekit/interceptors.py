@@ -129,7 +129,8 @@ def _around(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> Iterato
 
 def _code_of(context: grpc.aio.ServicerContext[Any, Any]) -> grpc.StatusCode | None:
     """The code a handler has set; grpc keeps a bare number where it came with a status."""
-    code: Any = context.code()
-    number = code.value[0] if isinstance(code, grpc.StatusCode) else code
-    codes = {known.value[0]: known for known in grpc.StatusCode if known is not grpc.StatusCode.OK}
-    return codes.get(number)
+    code: int | grpc.StatusCode = context.code()
+    return next((known for known in _FAILURES if code in (known, known.value[0])), None)
+
+
+_FAILURES = [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK]

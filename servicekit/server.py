@@ -62,7 +62,7 @@ class RunningServer:
     """A service that answers, with its health beside it."""
 
     def __init__(self, service: Service, settings: ServerSettings):
-        _check_exposure(settings)
+        check_exposure(settings)
         self._service, self._settings = service, settings
         self._server = grpc.aio.server(
             interceptors=[ServerInterceptor(service.domain)],
@@ -82,16 +82,22 @@ class RunningServer:
     async def start(cls, service: Service, settings: ServerSettings) -> Self:
         """Binds both ports, warms up, and is ready when it returns."""
         server = cls(service, settings)
-        server.port = _bind(server._server, settings.host, settings.port)
-        server.health_port = _bind(server._health_server, settings.host, settings.health_port)
-        await server._set(LIVENESS, ready=True)
-        await server._set(service.name, ready=False)
-        await server._health_server.start()
-        await server._server.start()
-        await service.warm_up()
-        await server._set(service.name, ready=True)
-        server._watch = asyncio.create_task(server._watch_health())
+        await server.run_up()
         return server
+
+    async def run_up(self) -> None:
+        """Raises SettingsError when a port cannot be bound."""
+        settings = self._settings
+        self.port = _bind(self._server, settings.host, settings.port)
+        health_port = _bind(self._health_server, settings.host, settings.health_port)
+        await self._set(LIVENESS, ready=True)
+        await self._set(self._service.name, ready=False)
+        await self._health_server.start()
+        self.health_port = health_port
+        await self._server.start()
+        await self._service.warm_up()
+        await self._set(self._service.name, ready=True)
+        self._watch = asyncio.create_task(self._watch_health())
 
     async def stop(self, grace: float | None = None) -> None:
         """Not ready, drain within `grace` seconds, close, and only then not alive."""
@@ -165,7 +171,7 @@ def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
         raise SettingsError(f"{address} cannot be bound; is the port taken?") from error
 
 
-def _check_exposure(settings: ServerSettings) -> None:
+def check_exposure(settings: ServerSettings) -> None:
     """Plaintext beyond loopback has to be asked for."""
     try:
         loopback = ipaddress.ip_address(settings.host).is_loopback

@@ -1,0 +1,147 @@
+"""Health is earned, readiness falls first, running calls are let finish, and plaintext stays at home."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from autoglm.speech.v1 import speech_pb2 as pb
+from autoglm.speech.v1 import speech_pb2_grpc as pb_grpc
+from servicekit import server as server_module
+from servicekit.channel import open_channel
+from servicekit.server import LIVENESS, RunningServer, running
+from servicekit.settings import ServerSettings, SettingsError
+from tests.servicekit.echo import CALLS, NAME, SETTINGS, Echo, service
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def health_of(port: int, name: str) -> health_pb2.HealthCheckResponse.ServingStatus.ValueType:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        response = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=2)
+        status: health_pb2.HealthCheckResponse.ServingStatus.ValueType = response.status
+        return status
+
+
+async def test_a_service_is_ready_only_after_its_warm_up() -> None:
+    warm = asyncio.Event()
+    server = RunningServer(service(Echo(), warm_up=warm.wait), SETTINGS)
+    starting = asyncio.create_task(server.run_up())
+    while not server.health_port:
+        await asyncio.sleep(0.01)
+    assert await health_of(server.health_port, NAME) == NOT_SERVING
+    assert await health_of(server.health_port, LIVENESS) == SERVING
+    warm.set()
+    await starting
+    assert await health_of(server.health_port, NAME) == SERVING
+    await server.stop(0)
+
+
+async def test_stopping_lets_a_running_call_finish_while_not_ready_but_alive() -> None:
+    echo = Echo()
+    server = await RunningServer.start(service(echo), SETTINGS)
+    async with open_channel(f"127.0.0.1:{server.port}") as channel:
+        running_call = asyncio.create_task(CALLS["unary-unary"](pb_grpc.SpeechServiceStub(channel), b"wait"))
+        await echo.started.wait()
+        stopping = asyncio.create_task(server.stop(grace=5))
+        while await health_of(server.health_port, NAME) == SERVING:
+            await asyncio.sleep(0.01)
+        assert await health_of(server.health_port, LIVENESS) == SERVING
+        echo.release.set()
+        assert await running_call
+        await stopping
+
+
+async def test_a_call_that_outlasts_the_drain_is_cut_off() -> None:
+    echo = Echo()
+    server = await RunningServer.start(service(echo), SETTINGS)
+    async with open_channel(f"127.0.0.1:{server.port}") as channel:
+        call = asyncio.create_task(CALLS["unary-unary"](pb_grpc.SpeechServiceStub(channel), b"wait"))
+        await echo.started.wait()
+        await server.stop(grace=0.1)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call
+
+
+async def test_readiness_follows_what_the_service_says_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "POLL_SECONDS", 0.01)
+    ill = asyncio.Event()
+    async with running(service(Echo(), healthy=lambda: not ill.is_set()), SETTINGS) as server:
+        for turn, expected in ((ill.set, NOT_SERVING), (ill.clear, SERVING)):
+            turn()
+            async with asyncio.timeout(2):
+                while await health_of(server.health_port, NAME) != expected:
+                    await asyncio.sleep(0.01)
+
+
+async def test_reflection_lists_the_service() -> None:
+    async with (
+        running(service(Echo()), SETTINGS) as server,
+        open_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+
+        async def requests() -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
+            yield reflection_pb2.ServerReflectionRequest(list_services="")
+
+        answers = [answer async for answer in stub.ServerReflectionInfo(requests())]
+        assert NAME in {listed.name for listed in answers[0].list_services_response.service}
+
+
+async def test_an_oversize_message_is_refused_and_the_service_goes_on() -> None:
+    small = ServerSettings(port=0, health_port=0, max_message_bytes=1 << 20)
+    async with running(service(Echo()), small) as server, open_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = pb_grpc.SpeechServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.Transcribe(pb.TranscribeRequest(audio=bytes(2 << 20)))
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await CALLS["unary-unary"](stub, b"who")
+
+
+async def test_a_taken_port_is_named() -> None:
+    async with running(service(Echo()), SETTINGS) as server:
+        taken = ServerSettings(port=server.port, health_port=0)
+        with pytest.raises(SettingsError, match=f":{server.port} cannot be bound"):
+            await RunningServer.start(service(Echo()), taken)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.org"])
+def test_plaintext_beyond_loopback_has_to_be_asked_for(host: str) -> None:
+    with pytest.raises(SettingsError, match="insecure: true"):
+        server_module.check_exposure(ServerSettings(host=host, port=0, health_port=0))
+    server_module.check_exposure(ServerSettings(host=host, port=0, health_port=0, insecure=True))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_loopback_needs_no_permission(host: str) -> None:
+    server_module.check_exposure(ServerSettings(host=host, port=0, health_port=0))
+
+
+async def test_a_process_told_to_stop_exits_with_0(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("speech: {port: 0, health_port: 0, metrics_port: 0}", encoding="utf-8")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.speech",
+        env={**os.environ, "AUTOGLM_CONFIG": str(config)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr
+    async with asyncio.timeout(20):
+        while b"ready" not in await process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGTERM)
+        rest = await process.stderr.read()
+        assert await process.wait() == 0
+    assert b"stopped" in rest
+    assert b"Traceback" not in rest
