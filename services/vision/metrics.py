@@ -1,0 +1,16 @@
+"""Prometheus metrics of the vision service."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+ENCODES = Counter("autoglm_vision_encodes_total", "Pictures that went through a forward pass.")
+BATCH_PICTURES = Histogram(
+    "autoglm_vision_batch_pictures", "Pictures that shared one forward pass.", buckets=(1, 2, 4, 8, 16, 32)
+)
+DECODE_SECONDS = Histogram("autoglm_vision_decode_seconds", "Time to decode and resize one picture.")
+FORWARD_SECONDS = Histogram("autoglm_vision_forward_seconds", "Time of one forward pass.")
+IN_WORK = Gauge("autoglm_vision_pictures_in_work", "Pictures being decoded, waiting or in a forward pass.")
+
+CACHE_HITS = Counter("autoglm_vision_cache_hits_total", "Pictures answered from the embedding cache.")
+CACHE_MISSES = Counter("autoglm_vision_cache_misses_total", "Pictures that were not in the embedding cache.")
+CACHE_EVICTIONS = Counter("autoglm_vision_cache_evictions_total", "Embeddings dropped to make room.")
+CACHE_BYTES = Gauge("autoglm_vision_cache_bytes", "Bytes held by the embedding cache.")

@@ -1,0 +1,118 @@
+"""The way of a picture: cache, or decode and encode, once however many ask for it."""
+
+import asyncio
+import hashlib
+import io
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from servicekit.errors import InvalidArgument, ResourceExhausted
+from services.vision import metrics
+from services.vision.cache import EmbeddingCache, Encoding
+from services.vision.encoder import Encoder
+from services.vision.flights import SingleFlight
+from services.vision.images import fit_square, read_picture
+from services.vision.settings import VisionSettings
+
+RETRY_AFTER_S = 1.0
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds spent on one picture; all zero for a cache hit."""
+
+    queue_s: float = 0.0
+    decode_s: float = 0.0
+    forward_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The answer to one caller."""
+
+    digest: bytes
+    encoding: Encoding
+    timings: Timings
+    cache_hit: bool
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    pixels: np.ndarray
+    width: int
+    height: int
+    seconds: float
+
+
+class Pipeline:
+    """Picture bytes to embeddings."""
+
+    def __init__(self, encoder: Encoder, settings: VisionSettings):
+        self._encoder = encoder
+        self._settings = settings
+        self._side = encoder.checkpoint.config.image_size
+        self._cache = EmbeddingCache(settings.cache_bytes)
+        self._flights: SingleFlight[bytes, tuple[Encoding, Timings]] = SingleFlight()
+        self._decoders = ThreadPoolExecutor(settings.decode_threads, "vision-decode")
+
+    async def encode(self, data: bytes) -> Encoded:
+        """Embeds one picture file; raises a ServiceError that names what is wrong with it."""
+        if len(data) > self._settings.max_image_bytes:
+            raise InvalidArgument(
+                "IMAGE_TOO_LARGE",
+                f"The picture has more than {self._settings.max_image_bytes:,} bytes.",
+                field="image",
+            )
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(data).digest())
+        encoding = self._cache.get(digest)
+        if encoding is not None:
+            return Encoded(digest, encoding, Timings(), cache_hit=True)
+        if digest not in self._flights and len(self._flights) >= self._settings.max_queue:
+            raise ResourceExhausted(
+                "QUEUE_FULL", "Too many pictures are waiting.", retry_after_s=RETRY_AFTER_S
+            )
+        encoding, timings = await self._flights.join(digest, lambda: self._work(digest, data))
+        return Encoded(digest, encoding, timings, cache_hit=False)
+
+    async def warm_up(self) -> None:
+        """Decodes a tiny picture and embeds it; when loading is left to first use, decodes only."""
+        file = io.BytesIO()
+        Image.new("RGB", (2, 2), "grey").save(file, "PNG")
+        prepared = await self._prepare(file.getvalue())
+        if not self._settings.lazy_load:
+            await self._encoder.try_out(prepared.pixels)
+
+    def healthy(self) -> bool:
+        """False while a forward pass takes suspiciously long."""
+        return self._encoder.busy_seconds() < self._settings.stall_seconds
+
+    async def close(self) -> None:
+        """Gives up all work."""
+        await self._flights.close()
+        await self._encoder.close()
+        self._decoders.shutdown(wait=False, cancel_futures=True)
+
+    async def _work(self, digest: bytes, data: bytes) -> tuple[Encoding, Timings]:
+        arrived = time.perf_counter()
+        with metrics.IN_WORK.track_inprogress():
+            prepared = await self._prepare(data)
+            forward = await self._encoder.encode(prepared.pixels)
+        encoding = Encoding(forward.embedding, prepared.width, prepared.height)
+        self._cache.put(digest, encoding)
+        queue_s = time.perf_counter() - arrived - prepared.seconds - forward.seconds
+        return encoding, Timings(queue_s, prepared.seconds, forward.seconds)
+
+    async def _prepare(self, data: bytes) -> _Prepared:
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, self._decode, data)
+
+    def _decode(self, data: bytes) -> _Prepared:
+        started = time.perf_counter()
+        picture = read_picture(data, side=self._side, max_pixels=self._settings.max_image_pixels)
+        pixels = fit_square(picture.image, self._side)
+        seconds = time.perf_counter() - started
+        metrics.DECODE_SECONDS.observe(seconds)
+        return _Prepared(pixels, picture.width, picture.height, seconds)

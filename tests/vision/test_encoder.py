@@ -1,0 +1,124 @@
+"""The encoder at work."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from prometheus_client import REGISTRY
+
+from servicekit.errors import Unavailable
+from servicekit.settings import SettingsError
+from services.vision.checkpoint import Checkpoint, CheckpointError
+from services.vision.encoder import Encoder, choose_device, choose_dtype
+from services.vision.model.native import normalise
+from tests.vision.gate import Gate
+
+
+def pixels(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+
+
+def encodes() -> float:
+    return REGISTRY.get_sample_value("autoglm_vision_encodes_total") or 0.0
+
+
+async def test_embedding_is_what_the_model_gives(encoder: Encoder) -> None:
+    forward = await encoder.encode(pixels(1))
+    model = await encoder.load()
+    with torch.inference_mode():
+        expected = model(normalise(torch.from_numpy(pixels(1)[None])))[0]
+    assert torch.equal(forward.embedding, expected)
+    assert forward.seconds > 0
+
+
+async def test_requests_that_wait_share_one_forward_and_get_their_own_rows(encoder: Encoder) -> None:
+    alone = [await encoder.encode(pixels(seed)) for seed in range(5)]
+    gate = Gate(await encoder.load())
+    first = asyncio.create_task(encoder.encode(pixels(0)))
+    await asyncio.to_thread(gate.wait_entered)
+    rest = [asyncio.create_task(encoder.encode(pixels(seed))) for seed in range(1, 5)]
+    await asyncio.sleep(0)
+    gate.open()
+    together = await asyncio.gather(first, *rest)
+    assert gate.batches == [1, 4]
+    for one, shared in zip(alone, together, strict=True):
+        torch.testing.assert_close(shared.embedding, one.embedding, rtol=1e-4, atol=1e-5)
+
+
+async def test_an_embedding_does_not_hold_the_memory_of_its_batch(encoder: Encoder) -> None:
+    gate = Gate(await encoder.load())
+    gate.open()
+    forwards = await asyncio.gather(*(encoder.encode(pixels(seed)) for seed in range(4)))
+    assert gate.batches == [4]
+    for forward in forwards:
+        assert forward.embedding.untyped_storage().nbytes() == forward.embedding.nbytes
+
+
+async def test_every_picture_of_a_forward_is_counted_and_a_trial_is_not(encoder: Encoder) -> None:
+    before = encodes()
+    await encoder.try_out(pixels(0))
+    assert encodes() == before
+    await asyncio.gather(*(encoder.encode(pixels(seed)) for seed in range(3)))
+    assert encodes() == before + 3
+
+
+async def test_first_use_loads_once_for_all(encoder: Encoder) -> None:
+    assert not encoder.loaded
+    models = await asyncio.gather(*(encoder.load() for _ in range(5)))
+    assert encoder.loaded
+    assert len(set(map(id, models))) == 1
+
+
+async def test_load_goes_on_when_its_first_caller_leaves(encoder: Encoder) -> None:
+    leaving = asyncio.create_task(encoder.load())
+    await asyncio.sleep(0)
+    leaving.cancel()
+    staying = asyncio.create_task(encoder.encode(pixels(0)))
+    assert (await staying).embedding.isfinite().all()
+
+
+async def test_failed_load_is_named_and_tried_again(encoder: Encoder) -> None:
+    weights = encoder.checkpoint.folder / "model.safetensors"
+    kept = weights.read_bytes()
+    weights.unlink()
+    with pytest.raises(Unavailable) as raised:
+        await encoder.encode(pixels(0))
+    assert raised.value.reason == "MODEL_UNAVAILABLE"
+    assert str(weights) not in raised.value.message
+    weights.write_bytes(kept)
+    assert (await encoder.encode(pixels(0))).embedding.isfinite().all()
+
+
+async def test_weights_that_are_not_finite_fail_the_trial(encoder: Encoder) -> None:
+    model = await encoder.load()
+    model.projector.bias.fill_(torch.inf)
+    with pytest.raises(CheckpointError, match="not finite"):
+        await encoder.try_out(pixels(0))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+async def test_half_precision_stays_close(bundle: Path, encoder: Encoder, dtype: torch.dtype) -> None:
+    half = Encoder(Checkpoint.open(bundle), torch.device("cpu"), dtype, max_batch=4)
+    embedding = (await half.encode(pixels(0))).embedding
+    await half.close()
+    assert embedding.dtype == dtype
+    exact = (await encoder.encode(pixels(0))).embedding
+    torch.testing.assert_close(embedding.float(), exact, rtol=0.1, atol=0.05)
+
+
+def test_auto_picks_float32_on_a_cpu_and_bfloat16_on_a_gpu() -> None:
+    assert choose_dtype("auto", torch.device("cpu")) == torch.float32
+    assert choose_dtype("auto", torch.device("cuda:0")) == torch.bfloat16
+    assert choose_dtype("float16", torch.device("cpu")) == torch.float16
+
+
+def test_auto_takes_a_gpu_only_where_there_is_one() -> None:
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+def test_gpu_that_is_not_there_is_named() -> None:
+    with pytest.raises(SettingsError, match="no cuda:99 here"):
+        choose_device("cuda:99")
