@@ -15,6 +15,7 @@ from training.samples import IGNORE, Batch
 from training.vision.stem_weights import load_lite2
 
 LABEL_SMOOTHING = 0.1
+GATE_BALANCE = 0.05
 
 
 class JointModel(nn.Module):
@@ -48,16 +49,23 @@ class JointModel(nn.Module):
         load_lite2(self.vision.stem, self.vision.head)
 
     def forward(self, images_PMD: torch.Tensor, batch: Batch, dropout: float) -> torch.Tensor:
-        """Mean loss over the targets; images_PMD are the encoder's tokens of the rows with a picture."""
+        """Mean loss over the targets; images_PMD are the encoder's tokens of the rows with a picture.
+
+        In training, a light pull keeps the gate from shutting a modality out altogether.
+        """
         x_BTD = self.decoder.embed(batch.ids_BT) * self.embed_scale
         pictures = len(batch.image_PT)
         x_PTD = x_BTD[:pictures].masked_scatter(batch.image_PT.unsqueeze(-1), images_PMD)
-        _, scales_PT = self.gate(x_PTD, batch.modality_PT)
+        weights_P3, scales_PT = self.gate(x_PTD, batch.modality_PT)
         x_BTD = torch.cat((x_PTD * scales_PT.unsqueeze(-1), x_BTD[pictures:]))
         x_BTD = F.dropout(x_BTD, dropout, self.training)
         attend = DenseAttention(batch.mask_BTT, dropout if self.training else 0.0)
         hidden_BTD = self.decoder(x_BTD, batch.positions_BT, attend)
         wanted = batch.targets_BT != IGNORE
         logits = self.decoder.logits(hidden_BTD[wanted])
-        smoothing = LABEL_SMOOTHING if self.training else 0.0
-        return F.cross_entropy(logits, batch.targets_BT[wanted], label_smoothing=smoothing)
+        targets = batch.targets_BT[wanted]
+        if not self.training:
+            return F.cross_entropy(logits, targets)
+        present = weights_P3[weights_P3 > 0]
+        balance = -present.log().sum() / max(1, pictures)
+        return F.cross_entropy(logits, targets, label_smoothing=LABEL_SMOOTHING) + GATE_BALANCE * balance

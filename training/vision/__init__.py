@@ -1,0 +1,1 @@
+"""The picture encoder's pretrained stem and its features."""
