@@ -62,7 +62,7 @@ class RunningServer:
     """A service that answers, with its health beside it."""
 
     def __init__(self, service: Service, settings: ServerSettings):
-        check_exposure(settings)
+        check_exposure(settings.host, insecure=settings.insecure)
         self._service, self._settings = service, settings
         self._server = grpc.aio.server(
             interceptors=[ServerInterceptor(service.domain)],
@@ -171,15 +171,15 @@ def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
         raise SettingsError(f"{address} cannot be bound; is the port taken?") from error
 
 
-def check_exposure(settings: ServerSettings) -> None:
-    """Plaintext beyond loopback has to be asked for."""
+def check_exposure(host: str, *, insecure: bool) -> None:
+    """Plaintext beyond loopback has to be asked for; SettingsError."""
     try:
-        loopback = ipaddress.ip_address(settings.host).is_loopback
+        loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
-        loopback = settings.host == "localhost"
-    if not loopback and not settings.insecure:
+        loopback = host == "localhost"
+    if not loopback and not insecure:
         raise SettingsError(
-            f"host {settings.host} is reachable from outside, in plaintext; set insecure: true to allow that"
+            f"host {host} is reachable from outside, in plaintext; set insecure: true to allow that"
         )
 
 

@@ -95,8 +95,8 @@ async def test_a_client_that_leaves_ends_the_work(stub: pb_grpc.SpeechServiceAsy
 
 
 async def test_an_unknown_method_is_unimplemented(channel: grpc.aio.Channel) -> None:
+    sing: Any = channel.unary_unary("/autoglm.speech.v1.SpeechService/Sing")
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        sing: Any = channel.unary_unary("/autoglm.speech.v1.SpeechService/Sing")
         await sing(b"")
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 

@@ -117,13 +117,13 @@ async def test_a_taken_port_is_named() -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.org"])
 def test_plaintext_beyond_loopback_has_to_be_asked_for(host: str) -> None:
     with pytest.raises(SettingsError, match="insecure: true"):
-        server_module.check_exposure(ServerSettings(host=host, port=0, health_port=0))
-    server_module.check_exposure(ServerSettings(host=host, port=0, health_port=0, insecure=True))
+        server_module.check_exposure(host, insecure=False)
+    server_module.check_exposure(host, insecure=True)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_loopback_needs_no_permission(host: str) -> None:
-    server_module.check_exposure(ServerSettings(host=host, port=0, health_port=0))
+    server_module.check_exposure(host, insecure=False)
 
 
 async def test_a_process_told_to_stop_exits_with_0(tmp_path: Path) -> None:

@@ -1,0 +1,163 @@
+"""The HTTP surface: chat, models, health, metrics."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from autoglm.llm.v1 import llm_pb2
+from gateway import chat, sse
+from gateway.answer import Answer
+from gateway.body import read_body, unless_disconnected
+from gateway.clients import Clients, Model
+from gateway.errors import ApiError, from_service
+from gateway.metrics import FIRST_TOKEN_SECONDS, STREAMS, TOKENS
+from gateway.schemas import ChatRequest, parse_request
+from gateway.settings import GatewaySettings
+from servicekit.errors import ServiceError
+from servicekit.telemetry import request_id
+
+log = structlog.get_logger("chat")
+
+_CHAT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": ChatRequest.model_json_schema(ref_template="#/$defs/{model}")}
+        },
+    }
+}
+
+
+def create_router(clients: Clients, settings: GatewaySettings) -> APIRouter:
+    """All routes over the given services."""
+    router = APIRouter()
+
+    @router.post("/v1/chat/completions", summary="Answer a conversation", openapi_extra=_CHAT_BODY)
+    async def chat_completions(request: Request) -> Response:
+        started = time.monotonic()
+        parsed = parse_request(await read_body(request, settings.max_body_bytes))
+        asked = await asyncio.to_thread(chat.to_generate_request, parsed, settings)
+        model = await _model(parsed.model)
+        answer = Answer(model.name, request_id.get(), splits_reasoning=parsed.splits_reasoning)
+        events = _events(clients, asked, parsed)
+        if not parsed.stream:
+            return JSONResponse(await unless_disconnected(request, _whole(events, answer, started)))
+        # The first event decides between an HTTP status and a stream.
+        first = await unless_disconnected(request, anext(events))
+        FIRST_TOKEN_SECONDS.observe(time.monotonic() - started)
+        options = parsed.stream_options
+        stream = _stream(first, events, answer, include_usage=bool(options and options.include_usage))
+        return StreamingResponse(stream, media_type=sse.MEDIA_TYPE, headers=sse.HEADERS)
+
+    @router.get("/v1/models", summary="List the served model")
+    async def models() -> dict[str, Any]:
+        return {"object": "list", "data": [_card(await _served(fresh=True))]}
+
+    @router.get("/v1/models/{name:path}", summary="Describe the served model")
+    async def model_by_name(name: str) -> dict[str, Any]:
+        return _card(await _model(name))
+
+    @router.get("/health/live", summary="The gateway runs")
+    async def live() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @router.get("/health/ready", summary="Answers can be given; names what is degraded")
+    async def ready() -> JSONResponse:
+        services = await clients.health.ready()
+        degraded = [name for name, is_ready in services.items() if not is_ready]
+        status = "unavailable" if "llm" in degraded else "degraded" if degraded else "ready"
+        body = {"status": status, "degraded": degraded, "services": services}
+        return JSONResponse(body, 503 if status == "unavailable" else 200)
+
+    @router.get("/metrics", summary="Prometheus metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    async def _served(*, fresh: bool = False) -> Model:
+        try:
+            return await clients.llm.model(fresh=fresh)
+        except ServiceError as error:
+            raise from_service(error, None) from error
+
+    async def _model(name: str) -> Model:
+        model = await _served()
+        if name not in ("", model.name, *settings.model_aliases):
+            raise ApiError(
+                404, "model_not_found", f"The model {name!r} is not served; {model.name} is.", param="model"
+            )
+        return model
+
+    return router
+
+
+async def _events(
+    clients: Clients, asked: llm_pb2.GenerateRequest, parsed: ChatRequest
+) -> AsyncIterator[llm_pb2.GenerateResponse]:
+    """The llm's events; its errors in the words of the request."""
+    try:
+        async for event in clients.llm.generate(asked):
+            yield event
+    except ServiceError as error:
+        raise from_service(error, chat.param_of(error.field, parsed)) from error
+
+
+async def _whole(
+    events: AsyncIterator[llm_pb2.GenerateResponse], answer: Answer, started: float
+) -> dict[str, Any]:
+    async for event in events:
+        if answer.is_empty:
+            FIRST_TOKEN_SECONDS.observe(time.monotonic() - started)
+        answer.push(event)
+    _count(answer)
+    return answer.completion
+
+
+async def _stream(
+    first: llm_pb2.GenerateResponse,
+    events: AsyncIterator[llm_pb2.GenerateResponse],
+    answer: Answer,
+    *,
+    include_usage: bool,
+) -> AsyncIterator[bytes]:
+    """Chunks and [DONE]; a stream that fails ends with an error object instead."""
+    with STREAMS.track_inprogress():
+        try:
+            yield sse.event(answer.chunk({"role": "assistant", "content": ""}))
+            if delta := answer.push(first):
+                yield sse.event(answer.chunk(delta))
+            async for event in events:
+                if delta := answer.push(event):
+                    yield sse.event(answer.chunk(delta))
+            for chunk in answer.last_chunks(include_usage=include_usage):
+                yield sse.event(chunk)
+            _count(answer)
+            yield sse.DONE
+        except ApiError as error:
+            yield sse.event(error.body)
+        except Exception:
+            log.exception("a stream failed unforeseen")
+            yield sse.event(ApiError(500, "INTERNAL", "Something went wrong; the request id finds it.").body)
+        finally:
+            await events.aclose()  # type: ignore[attr-defined]
+
+
+def _count(answer: Answer) -> None:
+    usage = answer.usage
+    TOKENS.labels("prompt").inc(usage["prompt_tokens"])
+    TOKENS.labels("completion").inc(usage["completion_tokens"])
+
+
+def _card(model: Model) -> dict[str, Any]:
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "autoglm",
+        "max_model_len": model.max_context_tokens,
+    }

@@ -1,0 +1,168 @@
+"""The request as OpenAI clients send it: unknown harmless keys are ignored, wrong values are not."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.errors import ApiError, invalid
+
+INT32 = 2**31 - 1
+INT64 = 2**63 - 1
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class TextPart(_Schema):
+    """Something written."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ImageUrl(_Schema):
+    """A picture as a data URL; `detail` makes no difference here."""
+
+    url: str
+    detail: str | None = None
+
+
+class ImagePart(_Schema):
+    """Something seen."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+class InputAudio(_Schema):
+    """A clip, base64."""
+
+    data: str
+    format: str
+
+
+class AudioPart(_Schema):
+    """Something heard."""
+
+    type: Literal["input_audio"]
+    input_audio: InputAudio
+
+
+Part = TextPart | ImagePart | AudioPart
+PART_TYPES: dict[str, type[Part]] = {"text": TextPart, "image_url": ImagePart, "input_audio": AudioPart}
+
+
+class Message(_Schema):
+    """One turn; `content` is a string or a list of parts."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[dict[str, Any]] | None = None
+
+
+class StreamOptions(_Schema):
+    """`include_usage` adds a last chunk with the usage."""
+
+    include_usage: bool = False
+
+
+class ResponseFormat(_Schema):
+    """Only plain text is made."""
+
+    type: Literal["text"]
+
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class ChatRequest(_Schema):
+    """Body of POST /v1/chat/completions."""
+
+    model: str = ""
+    messages: list[Message] = Field(min_length=1)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = Field(None, ge=1, le=INT32)
+    max_completion_tokens: int | None = Field(None, ge=1, le=INT32)
+    temperature: Number | None = None
+    top_p: Number | None = None
+    top_k: int | None = Field(None, ge=-1, le=INT32)
+    seed: int | None = Field(None, ge=-INT64 - 1, le=INT64)
+    stop: str | list[str] | None = None
+    frequency_penalty: Number | None = None
+    presence_penalty: Number | None = None
+    repetition_penalty: Number | None = None
+    n: Literal[1] | None = None
+    logprobs: Literal[False] | None = None
+    response_format: ResponseFormat | None = None
+    tools: list[Any] | None = Field(None, max_length=0)
+    functions: list[Any] | None = Field(None, max_length=0)
+    modalities: list[Literal["text"]] | None = None
+    enable_thinking: bool | None = None
+    return_reasoning: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    cache_salt: str = Field("", max_length=256)
+    priority: int = Field(0, ge=-1000, le=1000)
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the model thinks before it answers."""
+        return self._switch("enable_thinking")
+
+    @property
+    def splits_reasoning(self) -> bool:
+        """Whether thoughts are kept apart from the answer."""
+        return self._switch("return_reasoning")
+
+    def _switch(self, name: str) -> bool:
+        own = getattr(self, name)
+        return bool((self.chat_template_kwargs or {}).get(name) if own is None else own)
+
+
+_WHY_NOT = {
+    "n": "Only one answer is given.",
+    "logprobs": "Log probabilities are not given.",
+    "response_format": "Only plain text is made.",
+    "tools": "Tools are not called.",
+    "functions": "Functions are not called.",
+    "modalities": "Only text is made.",
+}
+
+
+def parse_request(body: bytes) -> ChatRequest:
+    """Raises ApiError 400 that names the parameter."""
+    try:
+        return ChatRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise _refusal(error) from error
+
+
+def parse_part(raw: dict[str, Any], param: str) -> Part:
+    """One content part; raises ApiError 400 that names it."""
+    kind = raw.get("type")
+    schema = PART_TYPES.get(kind) if isinstance(kind, str) else None
+    if schema is None:
+        raise invalid(f"A content part is of type {', '.join(PART_TYPES)}.", f"{param}.type")
+    try:
+        return schema.model_validate(raw)
+    except ValidationError as error:
+        raise _refusal(error, param) from error
+
+
+def _refusal(error: ValidationError, prefix: str = "") -> ApiError:
+    first = error.errors(include_url=False, include_context=False)[0]
+    if first["type"] == "json_invalid":
+        return invalid("The body is not valid JSON.", None, "invalid_json")
+    loc = first["loc"][:1] if first["loc"][:1] == ("stop",) else first["loc"]
+    param = prefix
+    for step in loc:
+        if isinstance(step, int):
+            param += f"[{step}]"
+        elif step != "str" and not step.startswith("list["):  # branches of a union are no part of the path
+            param += f".{step}" if param else step
+    message = _WHY_NOT.get(str(loc[0]) if loc else "", first["msg"] + ".")
+    return invalid(
+        message,
+        param or None,
+        "missing_required_parameter" if first["type"] == "missing" else "invalid_value",
+    )

@@ -1,0 +1,40 @@
+"""What can be set about the gateway: section `gateway` of config.yaml."""
+
+from pydantic import Field
+
+from servicekit.settings import Settings
+
+MIB = 1 << 20
+
+
+class GatewaySettings(Settings):
+    """Everything configurable, with its default."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    insecure: bool = False
+    """Allows plaintext HTTP beyond loopback."""
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    drain_seconds: float = Field(20.0, ge=0)
+    """How long running answers may go on after SIGTERM."""
+
+    llm_target: str = "127.0.0.1:50053"
+    llm_health_target: str = "127.0.0.1:51053"
+    vision_health_target: str = "127.0.0.1:51051"
+    speech_health_target: str = "127.0.0.1:51052"
+    """Health ports, asked by /health/ready; empty leaves a service out."""
+
+    model_aliases: tuple[str, ...] = ("autoglm", "autoglm-phone-9b")
+    """Names a request may use besides the served model's own."""
+    request_timeout_s: float = Field(300.0, gt=0)
+    """Deadline of an answer, passed on to every service."""
+    retries: int = Field(2, ge=0, le=5)
+    """Further tries when the llm service cannot be reached, before the first token only."""
+
+    max_body_bytes: int = Field(48 * MIB, ge=1024)
+    max_media_bytes: int = Field(20 * MIB, ge=1024)
+    """Largest picture or clip, decoded."""
+    max_media_parts: int = Field(16, ge=1)
+    """Pictures and clips in one conversation."""
+    compress_images: bool = False
+    """Sends pictures on as JPEG (quality 80) within 512x512; coordinates then no longer match."""
