@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from servicekit.errors import InvalidArgument, ResourceExhausted
+from servicekit.flights import SingleFlight
 from services.vision import metrics
 from services.vision.cache import EmbeddingCache, Encoding
 from services.vision.encoder import Encoder
-from services.vision.flights import SingleFlight
 from services.vision.images import fit_square, read_picture
 from services.vision.settings import VisionSettings
 

@@ -75,7 +75,13 @@ def test_26_mib_travel_in_chunks_of_at_most_one_and_come_back_whole() -> None:
             tensor_pb2.Tensor(data_type=tensor_pb2.DATA_TYPE_INT8, shape=[1], data=b"12"),
             "TENSOR_SIZE_MISMATCH",
         ),
-        (tensor_pb2.Tensor(data_type=tensor_pb2.DATA_TYPE_INT8, shape=[2**62, 4]), "TENSOR_SIZE_MISMATCH"),
+        (tensor_pb2.Tensor(data_type=tensor_pb2.DATA_TYPE_INT8, shape=[2**62]), "TENSOR_SIZE_MISMATCH"),
+        (tensor_pb2.Tensor(data_type=tensor_pb2.DATA_TYPE_INT8, shape=[2**62, 4]), "TENSOR_SHAPE_INVALID"),
+        (tensor_pb2.Tensor(data_type=tensor_pb2.DATA_TYPE_INT8, shape=[2**62, 4, 0]), "TENSOR_SHAPE_INVALID"),
+        (
+            tensor_pb2.Tensor(data_type=tensor_pb2.DATA_TYPE_INT8, shape=[1] * 9, data=b"1"),
+            "TENSOR_SHAPE_INVALID",
+        ),
         (
             tensor_pb2.Tensor(data_type=tensor_pb2.DATA_TYPE_INT32, shape=[], data=b"12"),
             "TENSOR_SIZE_MISMATCH",

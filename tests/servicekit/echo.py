@@ -1,4 +1,4 @@
-"""A service for tests: the speech contract, because it has an RPC of each common shape."""
+"""A service for tests: the speech contract, and beside it the one RPC shape that the contract does not have."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from servicekit.settings import ServerSettings
 from servicekit.telemetry import remaining_time, request_id
 
 NAME = "autoglm.speech.v1.SpeechService"
+COLLECTOR = "tests.v1.Collector"
 SETTINGS = ServerSettings(port=0, health_port=0)
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -23,7 +24,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class Echo(pb_grpc.SpeechServiceServicer):
     """Does what `audio` says: refuse, break, wait, or tell who asks and how long there is."""
 
-    def __init__(self, downstream: pb_grpc.SpeechServiceAsyncStub | None = None) -> None:
+    def __init__(self, downstream: grpc.aio.Channel | None = None) -> None:
         self.downstream = downstream
         self.started, self.cancelled = asyncio.Event(), asyncio.Event()
         self.release = asyncio.Event()
@@ -49,12 +50,26 @@ class Echo(pb_grpc.SpeechServiceServicer):
             text = await self._do(request.audio, context)
             yield pb.StreamTranscribeResponse(result=pb.StreamTranscribeResult(text=text))
 
+    async def collect(
+        self, request_iterator: AsyncIterator[pb.TranscribeRequest], context: Context
+    ) -> pb.TranscribeResponse:
+        orders = [request.audio async for request in request_iterator]
+        return pb.TranscribeResponse(text=await self._do(b"".join(orders), context))
+
     async def _do(self, order: bytes, context: Context) -> str:
         match order:
             case b"refuse":
                 raise InvalidArgument("NOT_THIS", "Anything else.", field="audio", retry_after_s=2)
             case b"break":
                 raise RuntimeError("a secret of this house")
+            case b"break by hand":
+                context.set_code(grpc.StatusCode.DATA_LOSS)
+                context.set_details("said by hand")
+                raise RuntimeError("a secret of this house")
+            case b"trip":
+                abandoned = asyncio.create_task(asyncio.sleep(60))
+                abandoned.cancel()
+                await abandoned
             case b"abort":
                 await context.abort(grpc.StatusCode.NOT_FOUND, "said by hand")
             case b"wait":
@@ -65,7 +80,7 @@ class Echo(pb_grpc.SpeechServiceServicer):
                     self.cancelled.set()
                     raise
             case b"pass on" if self.downstream:
-                return (await self.downstream.Transcribe(pb.TranscribeRequest(audio=b"who"))).text
+                return await _transcribe(self.downstream, b"who")
         left = remaining_time()
         metadata = dict(context.invocation_metadata() or ())
         seconds = "none" if left is None else f"{left:.1f}"
@@ -73,23 +88,48 @@ class Echo(pb_grpc.SpeechServiceServicer):
 
 
 def service(echo: Echo, **hooks: Any) -> Service:
-    return Service(NAME, lambda server: pb_grpc.add_SpeechServiceServicer_to_server(echo, server), **hooks)
+    def register(server: grpc.aio.Server) -> None:
+        pb_grpc.add_SpeechServiceServicer_to_server(echo, server)
+        collect = grpc.stream_unary_rpc_method_handler(
+            echo.collect, pb.TranscribeRequest.FromString, pb.TranscribeResponse.SerializeToString
+        )
+        handler = grpc.method_handlers_generic_handler(COLLECTOR, {"Collect": collect})
+        server.add_generic_rpc_handlers((handler,))
+
+    return Service(NAME, register, **hooks)
 
 
-async def _transcribe(stub: pb_grpc.SpeechServiceAsyncStub, order: bytes, **options: Any) -> str:
+async def _transcribe(channel: grpc.aio.Channel, order: bytes, **options: Any) -> str:
+    stub = pb_grpc.SpeechServiceStub(channel)
     return (await stub.Transcribe(pb.TranscribeRequest(audio=order), **options)).text
 
 
-async def _encode(stub: pb_grpc.SpeechServiceAsyncStub, order: bytes, **options: Any) -> str:
+async def _encode(channel: grpc.aio.Channel, order: bytes, **options: Any) -> str:
+    stub = pb_grpc.SpeechServiceStub(channel)
     responses = [r async for r in stub.EncodeAudio(pb.EncodeAudioRequest(audio=order), **options)]
     return responses[-1].header.transcript
 
 
-async def _stream(stub: pb_grpc.SpeechServiceAsyncStub, order: bytes, **options: Any) -> str:
+async def _collect(channel: grpc.aio.Channel, order: bytes, **options: Any) -> str:
+    collect: Any = channel.stream_unary(
+        f"/{COLLECTOR}/Collect", pb.TranscribeRequest.SerializeToString, pb.TranscribeResponse.FromString
+    )
+    requests = iter([pb.TranscribeRequest(audio=order[:1]), pb.TranscribeRequest(audio=order[1:])])
+    response: pb.TranscribeResponse = await collect(requests, **options)
+    return response.text
+
+
+async def _stream(channel: grpc.aio.Channel, order: bytes, **options: Any) -> str:
+    stub = pb_grpc.SpeechServiceStub(channel)
     requests = iter([pb.StreamTranscribeRequest(audio=order)])
     responses = [r async for r in stub.StreamTranscribe(requests, **options)]
     return responses[-1].result.text
 
 
 Call = Callable[..., Coroutine[Any, Any, str]]
-CALLS: dict[str, Call] = {"unary-unary": _transcribe, "unary-stream": _encode, "stream-stream": _stream}
+CALLS: dict[str, Call] = {
+    "unary-unary": _transcribe,
+    "unary-stream": _encode,
+    "stream-unary": _collect,
+    "stream-stream": _stream,
+}

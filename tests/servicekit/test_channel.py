@@ -2,7 +2,6 @@
 
 import pytest
 
-from autoglm.speech.v1 import speech_pb2_grpc as pb_grpc
 from servicekit.channel import DEFAULT_TIMEOUT_S, open_channel
 from servicekit.server import running
 from tests.servicekit.echo import CALLS, SETTINGS, Echo, service
@@ -16,16 +15,14 @@ async def test_request_id_trace_and_deadline_reach_the_second_service() -> None:
         running(service(Echo()), SETTINGS) as second,
         open_channel(f"127.0.0.1:{second.port}") as inner,
     ):
-        echo = Echo(pb_grpc.SpeechServiceStub(inner))
+        echo = Echo(downstream=inner)
         async with (
             running(service(echo), SETTINGS) as first,
             open_channel(f"127.0.0.1:{first.port}") as outer,
         ):
-            stub = pb_grpc.SpeechServiceStub(outer)
             for call in CALLS.values():
-                heard, seconds, traceparent = (
-                    await call(stub, b"pass on", timeout=7, metadata=METADATA)
-                ).split(" ")
+                answer = await call(outer, b"pass on", timeout=7, metadata=METADATA)
+                heard, seconds, traceparent = answer.split(" ")
                 assert heard == "r-1"
                 assert float(seconds) == pytest.approx(7, abs=1)
                 assert traceparent.split("-")[1] == TRACE
@@ -37,7 +34,7 @@ async def test_a_call_without_timeout_still_has_a_deadline() -> None:
         open_channel(f"127.0.0.1:{server.port}") as channel,
     ):
         for call in CALLS.values():
-            _, seconds, _ = (await call(pb_grpc.SpeechServiceStub(channel), b"who")).split(" ")
+            _, seconds, _ = (await call(channel, b"who")).split(" ")
             assert float(seconds) == pytest.approx(DEFAULT_TIMEOUT_S, abs=1)
 
 
@@ -46,5 +43,5 @@ async def test_a_request_without_an_id_gets_one() -> None:
         running(service(Echo()), SETTINGS) as server,
         open_channel(f"127.0.0.1:{server.port}") as channel,
     ):
-        heard, _, _ = (await CALLS["unary-unary"](pb_grpc.SpeechServiceStub(channel), b"who")).split(" ")
+        heard, _, _ = (await CALLS["unary-unary"](channel, b"who")).split(" ")
         assert len(heard) == 32

@@ -105,7 +105,7 @@ async def test_the_access_log_names_the_call_and_nothing_the_user_said(
     stub: pb_grpc.SpeechServiceAsyncStub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     handlers = logging.getLogger().handlers[:]
-    configure_logging("test")
+    configure_logging()
     try:
         await CALLS["unary-unary"](stub, b"a private thing", metadata=(("x-request-id", "r-1"),))
         await refusal(CALLS["unary-unary"], stub, b"break", metadata=(("x-request-id", "r-2"),))

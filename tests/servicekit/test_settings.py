@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from servicekit.settings import Settings, SettingsError, load_settings
 
@@ -10,12 +11,14 @@ from servicekit.settings import Settings, SettingsError, load_settings
 class Sample(Settings):
     port: int
     name: str = "tiny"
+    names: tuple[str, ...] = ()
+    metrics_port: int | None = 3
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "config.yaml"
-    path.write_text("vision:\n  port: 1\n", encoding="utf-8")
+    path.write_text("vision:\n  port: 1\nllm:\n", encoding="utf-8")
     return path
 
 
@@ -32,6 +35,26 @@ def test_the_environment_names_the_file(config: Path) -> None:
     assert load_settings("vision", Sample, environ={"AUTOGLM_CONFIG": str(config)}).port == 1
 
 
+@pytest.mark.parametrize("name", ["0123", "on", "::", "2024-01-01", "", "a: b"])
+def test_text_in_the_environment_stays_text(config: Path, name: str) -> None:
+    assert load_settings("vision", Sample, config, {"AUTOGLM_VISION__NAME": name}).name == name
+
+
+def test_lists_and_none_can_be_said_in_the_environment(config: Path) -> None:
+    environ = {"AUTOGLM_VISION__NAMES": "[a, b]", "AUTOGLM_VISION__METRICS_PORT": "null"}
+    settings = load_settings("vision", Sample, config, environ)
+    assert (settings.names, settings.metrics_port) == (("a", "b"), None)
+
+
+def test_an_empty_section_takes_the_defaults(config: Path) -> None:
+    assert load_settings("llm", Settings, config, {}) == Settings()
+
+
+def test_settings_cannot_change() -> None:
+    with pytest.raises(ValidationError):
+        Sample(port=1).port = 2  # type: ignore[misc]
+
+
 @pytest.mark.parametrize(
     ("text", "environ", "named"),
     [
@@ -41,6 +64,10 @@ def test_the_environment_names_the_file(config: Path) -> None:
         ("vision: {}", {}, r"vision\.port"),
         ("llm: {port: 1}", {}, "no section vision"),
         ("vision: [", {}, "not valid YAML"),
+        ("[vision]", {}, "holds no sections"),
+        ("vision: 1", {}, "vision is no section"),
+        ("vision: {port: 1}", {"AUTOGLM_VISON__PORT": "2"}, "AUTOGLM_VISON__PORT names no section"),
+        ("vision: {port: 1}", {"AUTOGLM_VISION__PORT": "[2"}, "AUTOGLM_VISION__PORT is not valid YAML"),
         ("", {}, "no section vision"),
     ],
 )

@@ -1,0 +1,1 @@
+"""One package per service; they know each other through the contract only."""

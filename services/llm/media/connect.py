@@ -1,0 +1,32 @@
+"""Opens the channels to the encoders that the settings name."""
+
+import grpc
+
+from servicekit.channel import open_channel
+from services.llm.media.clients import EncoderClient, SpeechClient, VisionClient
+from services.llm.media.contract import EmbeddingContract
+from services.llm.media.encoder import Encoder
+from services.llm.media.library import MediaLibrary
+from services.llm.model.fusion import Modality
+from services.llm.model.loading import Bundle
+from services.llm.settings import LLMSettings
+
+
+def connect(settings: LLMSettings, bundle: Bundle) -> MediaLibrary:
+    """The library over all encoders in use; nothing is called yet."""
+    contract = EmbeddingContract(bundle.config.hidden_size, settings.staged_bytes)
+    channels: list[grpc.aio.Channel] = []
+    encoders: dict[Modality, Encoder] = {}
+
+    def channel(target: str) -> grpc.aio.Channel:
+        channels.append(open_channel(target, max_message_bytes=settings.max_message_bytes))
+        return channels[-1]
+
+    def add(modality: Modality, name: str, client: EncoderClient) -> None:
+        encoders[modality] = Encoder(modality, name, client, contract, bundle.encoder_fingerprints)
+
+    if settings.vision_target:
+        add(Modality.IMAGE, "vision", VisionClient(channel(settings.vision_target)))
+    if settings.speech_target:
+        add(Modality.AUDIO, "speech", SpeechClient(channel(settings.speech_target)))
+    return MediaLibrary(encoders, contract, settings.embedding_cache_bytes, channels)

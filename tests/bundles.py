@@ -1,0 +1,68 @@
+"""Tiny random bundles: the real file formats, nothing learned."""
+
+import json
+import string
+from pathlib import Path
+
+import tokenizers
+import torch
+from safetensors.torch import save_file
+from tokenizers import AddedToken, decoders, models
+
+from services.llm.model.config import DecoderConfig
+from services.llm.model.decoder import Decoder
+from services.llm.model.fusion import GatingUnit
+from services.llm.tokenizer import END, SPECIAL_TOKENS, Tokenizer
+from services.vision.model.native import VisionConfig, VisionEncoder
+
+CHARACTERS = [*string.printable[:95], "\n", *"你好这是一个红苹果，。"]
+WIDE = 0.2  # narrower weights forgive most mistakes
+
+
+def write_tokenizer(path: Path) -> Tokenizer:
+    """A vocabulary of special tokens, bytes and a few characters."""
+    tokens = [*SPECIAL_TOKENS, *(f"<0x{byte:02X}>" for byte in range(256)), *CHARACTERS]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    inner = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[], byte_fallback=True))
+    inner.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    inner.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in SPECIAL_TOKENS])
+    inner.save(str(path))
+    return Tokenizer(path)
+
+
+def tiny_backbone(config: DecoderConfig, seed: int) -> tuple[Decoder, GatingUnit]:
+    """Decoder and gate with wide random weights."""
+    torch.manual_seed(seed)
+    decoder, gate = Decoder(config).eval().requires_grad_(False), GatingUnit(config.hidden_size)
+    for name, parameter in [*decoder.named_parameters(), *gate.named_parameters()]:
+        parameter.requires_grad_(False).normal_(1.0 if "norm" in name else 0.0, WIDE)
+    return decoder, gate
+
+
+def write_llm_bundle(folder: Path, seed: int = 0) -> Path:
+    """Writes `folder/tiny/llm` and returns it."""
+    llm = folder / "tiny" / "llm"
+    llm.mkdir(parents=True)
+    tokenizer = write_tokenizer(llm / "tokenizer.json")
+    tiny = DecoderConfig.tiny(tokenizer.vocab_size).to_dict()
+    config = DecoderConfig.from_dict({**tiny, "eos_token_id": [tokenizer.special(END)]})
+    (llm / "config.json").write_text(json.dumps(config.to_dict()), encoding="utf-8")
+    decoder, gate = tiny_backbone(config, seed)
+    tensors = {f"model.{name}": parameter for name, parameter in decoder.named_parameters()}
+    tensors |= {f"gate.{name}": parameter for name, parameter in gate.named_parameters()}
+    save_file(
+        {name: tensor.half().contiguous() for name, tensor in tensors.items()}, llm / "model.safetensors"
+    )
+    return llm
+
+
+def write_vision_bundle(folder: Path, seed: int = 0, config: VisionConfig | None = None) -> Path:
+    """Writes `folder/tiny/vision` and returns it."""
+    vision = folder / "tiny" / "vision"
+    vision.mkdir(parents=True)
+    config = config or VisionConfig.tiny()
+    (vision / "config.json").write_text(json.dumps(config.to_dict()), encoding="utf-8")
+    torch.manual_seed(seed)
+    tensors = {name: tensor.half() for name, tensor in VisionEncoder(config).state_dict().items()}
+    save_file(tensors, vision / "model.safetensors")
+    return vision

@@ -1,0 +1,102 @@
+"""Whole characters, no stop string, the right channel."""
+
+import pytest
+
+from services.llm.detokenizer import Channel, Delta, Detokenizer
+from services.llm.tokenizer import END, END_THINK, THINK, USER, Tokenizer
+
+
+def read(detokenizer: Detokenizer, token_ids: list[int]) -> list[Delta]:
+    return [delta for token_id in token_ids for delta in detokenizer.push(token_id)] + detokenizer.flush()
+
+
+def content(deltas: list[Delta]) -> str:
+    return "".join(delta.text for delta in deltas if delta.channel is Channel.CONTENT)
+
+
+@pytest.mark.parametrize("text", ["hello", "你好, 世界", "🍎 = émoji", "a\nb"])
+def test_text_comes_back_in_whole_characters(tokenizer: Tokenizer, text: str) -> None:
+    deltas = read(Detokenizer(tokenizer), tokenizer.encode(text))
+    assert content(deltas) == text
+    assert all("\ufffd" not in delta.text for delta in deltas)
+
+
+def test_a_character_in_four_bytes_is_said_once_with_all_its_tokens(tokenizer: Tokenizer) -> None:
+    token_ids = tokenizer.encode("🍎")
+    assert len(token_ids) == 4
+    assert read(Detokenizer(tokenizer), token_ids) == [Delta(Channel.CONTENT, "🍎", tuple(token_ids))]
+
+
+def test_an_unfinished_character_is_dropped(tokenizer: Tokenizer) -> None:
+    assert content(read(Detokenizer(tokenizer), tokenizer.encode("a🍎")[:3])) == "a"
+
+
+def test_bytes_that_make_no_character_become_a_replacement(tokenizer: Tokenizer) -> None:
+    first, *_ = tokenizer.encode("🍎")
+    assert content(read(Detokenizer(tokenizer), [first, *tokenizer.encode("b")])) == "\ufffdb"
+
+
+@pytest.mark.parametrize(
+    ("stop", "said"),
+    [
+        (["lo"], "hel"),
+        (["wor", "o w"], "hell"),
+        (["hello"], ""),
+        (["xyz"], "hello world"),
+        (["world!"], "hello world"),
+        (["lol", "l"], "he"),
+    ],
+)
+def test_nothing_is_said_from_the_first_stop_string_on(
+    tokenizer: Tokenizer, stop: list[str], said: str
+) -> None:
+    detokenizer = Detokenizer(tokenizer, stop=stop)
+    assert content(read(detokenizer, tokenizer.encode("hello world"))) == said
+    assert detokenizer.stopped == (said != "hello world")
+
+
+def test_the_beginning_of_a_stop_string_is_held_back_until_it_is_none(tokenizer: Tokenizer) -> None:
+    detokenizer = Detokenizer(tokenizer, stop=["abcd"])
+    said = [[delta.text for delta in detokenizer.push(i)] for i in tokenizer.encode("abcabcx")]
+    assert said == [[], [], [], ["abc"], [], [], ["abcx"]]
+
+
+def test_a_stop_string_of_split_characters_is_found(tokenizer: Tokenizer) -> None:
+    detokenizer = Detokenizer(tokenizer, stop=["🍎"])
+    assert content(read(detokenizer, tokenizer.encode("an 🍎 a day"))) == "an "
+    assert detokenizer.token_count == len(tokenizer.encode("an 🍎"))
+
+
+def test_thinking_goes_to_its_channel_and_is_counted(tokenizer: Tokenizer) -> None:
+    thought = [*tokenizer.encode("hm"), tokenizer.special(END_THINK)]
+    detokenizer = Detokenizer(tokenizer, thinking=True)
+    deltas = read(detokenizer, [*thought, *tokenizer.encode("yes")])
+    assert [(d.channel, d.text) for d in deltas] == [
+        (Channel.REASONING, "h"),
+        (Channel.REASONING, "m"),
+        (Channel.CONTENT, "y"),
+        (Channel.CONTENT, "e"),
+        (Channel.CONTENT, "s"),
+    ]
+    assert detokenizer.reasoning_tokens == 3
+    assert detokenizer.token_count == 6
+
+
+def test_a_model_may_begin_to_think_by_itself(tokenizer: Tokenizer) -> None:
+    token_ids = [
+        tokenizer.special(THINK),
+        *tokenizer.encode("a"),
+        tokenizer.special(END_THINK),
+        *tokenizer.encode("b"),
+    ]
+    assert content(read(Detokenizer(tokenizer), token_ids)) == "b"
+
+
+def test_stop_strings_do_not_end_thinking(tokenizer: Tokenizer) -> None:
+    token_ids = [*tokenizer.encode("a. b."), tokenizer.special(END_THINK), *tokenizer.encode("yes. no")]
+    assert content(read(Detokenizer(tokenizer, stop=["."], thinking=True), token_ids)) == "yes"
+
+
+def test_special_tokens_are_never_text(tokenizer: Tokenizer) -> None:
+    token_ids = [tokenizer.special(USER), *tokenizer.encode("a"), tokenizer.special(END)]
+    assert content(read(Detokenizer(tokenizer), token_ids)) == "a"
