@@ -1,0 +1,129 @@
+"""A small client of the gateway's OpenAI-compatible API."""
+
+import base64
+import json
+import mimetypes
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+READ_TIMEOUT_S = 300.0
+
+Message = dict[str, Any]
+
+
+class GatewayError(Exception):
+    """The gateway could not be reached or refused the request."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of a streamed answer."""
+
+    text: str = ""
+    reasoning: str = ""
+
+
+class Gateway:
+    """Talks to one server; use as a context manager."""
+
+    def __init__(self, url: str = DEFAULT_URL, transport: httpx.BaseTransport | None = None) -> None:
+        self.url = url.rstrip("/")
+        # A server named by the user is reached directly, whatever proxy the environment sets.
+        self._http = httpx.Client(
+            base_url=self.url,
+            timeout=httpx.Timeout(READ_TIMEOUT_S, connect=5.0),
+            transport=transport,
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def model(self) -> str:
+        """Name of the first model the server offers."""
+        try:
+            response = self._http.get("/v1/models")
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        _raise_for_error(response)
+        return str(response.json()["data"][0]["id"])
+
+    def answer(self, messages: list[Message], **options: Any) -> dict[str, Any]:
+        """The whole completion object for a conversation."""
+        try:
+            response = self._http.post("/v1/chat/completions", json=self._request(messages, options))
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        _raise_for_error(response)
+        completion: dict[str, Any] = response.json()
+        return completion
+
+    def stream(self, messages: list[Message], **options: Any) -> Iterator[Piece]:
+        """The answer piece by piece; raises GatewayError when the stream breaks off."""
+        body = self._request(messages, options) | {"stream": True}
+        try:
+            with self._http.stream("POST", "/v1/chat/completions", json=body) as response:
+                if response.is_error:
+                    response.read()
+                _raise_for_error(response)
+                yield from _pieces(response.iter_lines())
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    def _request(self, messages: list[Message], options: dict[str, Any]) -> dict[str, Any]:
+        return {"model": self.model(), "messages": messages, **options}
+
+    def _unreachable(self, error: httpx.HTTPError) -> GatewayError:
+        reason = str(error) or type(error).__name__
+        return GatewayError(f"No answer from {self.url} ({reason}). Is `autoglm serve` running?")
+
+
+def image_part(path: Path) -> dict[str, Any]:
+    """A picture file as a message part."""
+    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    data = base64.b64encode(path.read_bytes()).decode()
+    return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{data}"}}
+
+
+def user_message(text: str, images: list[Path]) -> Message:
+    """A user message: the pictures first, then the text."""
+    if not images:
+        return {"role": "user", "content": text}
+    return {"role": "user", "content": [*map(image_part, images), {"type": "text", "text": text}]}
+
+
+def _raise_for_error(response: httpx.Response) -> None:
+    if response.is_success:
+        return
+    try:
+        message = response.json()["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        message = response.text[:200]
+    raise GatewayError(f"HTTP {response.status_code}: {message}")
+
+
+def _pieces(lines: Iterator[str]) -> Iterator[Piece]:
+    for line in lines:
+        if not line.startswith("data:"):
+            continue
+        data = line.removeprefix("data:").strip()
+        if data == "[DONE]":
+            return
+        event = json.loads(data)
+        if "error" in event:
+            raise GatewayError(event["error"]["message"])
+        for choice in event["choices"]:
+            delta = choice["delta"]
+            yield Piece(delta.get("content") or "", delta.get("reasoning_content") or "")
+    raise GatewayError("The answer broke off before its end.")

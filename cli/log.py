@@ -1,0 +1,28 @@
+"""One readable log out of several processes."""
+
+import os
+import sys
+from typing import TextIO
+
+COLOURS = (36, 35, 33, 32, 34, 31)  # ANSI: cyan, magenta, yellow, green, blue, red
+
+
+class MergedLog:
+    """Writes lines with the name of the process in front, coloured on a terminal."""
+
+    def __init__(self, names: list[str], stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+        width = max(map(len, names))
+        coloured = self._stream.isatty() and "NO_COLOR" not in os.environ
+        paints = [f"\033[{COLOURS[i % len(COLOURS)]}m" for i in range(len(names))]
+        reset = "\033[0m" if coloured else ""
+        self._prefixes = {
+            name: f"{paint if coloured else ''}{name:<{width}}{reset} | "
+            for name, paint in zip(names, paints, strict=True)
+        }
+
+    def write(self, name: str, text: str) -> None:
+        """Writes one line (or several) at once."""
+        for line in text.splitlines() or [""]:
+            print(f"{self._prefixes[name]}{line}", file=self._stream)
+        self._stream.flush()

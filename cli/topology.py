@@ -1,0 +1,165 @@
+"""The processes of a server: their commands, ports, threads and probes."""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pydantic import ConfigDict
+
+from cli.bundle import DEFAULT_MODEL, PARTS, REPOSITORY, check_bundle
+from cli.child import Program
+from cli.ports import LOOPBACK, is_free, pick_ports
+from cli.probes import grpc_serving, http_ok
+from servicekit.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, ServerSettings, load_settings
+
+SERVICES = {  # by their name in grpc.health
+    "vision": "autoglm.vision.v1.VisionService",
+    "speech": "autoglm.speech.v1.SpeechService",
+    "llm": "autoglm.llm.v1.LLMService",
+}
+GATEWAY = "gateway"
+STOP_MARGIN_S = 5.0  # on top of the drain, before a process is killed
+
+
+class PortInUseError(Exception):
+    """Somebody else listens on the gateway's port."""
+
+
+class ProcessSettings(ServerSettings):
+    """What the supervisor must know of any process; each process checks its own section in full."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    port: int = 0
+    health_port: int = 0
+    metrics_port: int | None = 0
+    model: Path = DEFAULT_MODEL
+    num_threads: int = 0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line decides; None leaves it to config.yaml and the environment."""
+
+    config: Path | None = None
+    model: Path | None = None
+    dtype: str | None = None
+    host: str | None = None
+    port: int | None = None
+    insecure: bool = False
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Programs from the bottom tier to the top one, and where they listen."""
+
+    tiers: list[list[Program]]
+    model: Path
+    host: str
+    port: int
+    targets: dict[str, str]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all programs."""
+        return [program.name for tier in self.tiers for program in tier]
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches the gateway."""
+        return f"http://{_reachable(self.host)}:{self.port}"
+
+
+def plan(options: Options) -> Topology:
+    """Settles ports and settings before anything starts.
+
+    Raises SettingsError, BundleError or PortInUseError, so that a mistake is told once and at once.
+    """
+    config = _find_config(options.config)
+    settings = {name: load_settings(name, ProcessSettings, config) for name in (*SERVICES, GATEWAY)}
+    model = _find_model(options.model or settings["llm"].model)
+    check_bundle(model)
+    host = options.host or settings[GATEWAY].host
+    port = _gateway_port(host, settings[GATEWAY].port if options.port is None else options.port)
+    ports = _service_ports({name: settings[name] for name in SERVICES})
+    targets = {name: f"{LOOPBACK}:{own['port']}" for name, own in ports.items()}
+    threads = share_threads(available_cores())
+
+    def program(name: str, ready: Callable[[], Awaitable[bool]], **values: object) -> Program:
+        environment = {f"AUTOGLM_{name.upper()}__{key.upper()}": str(value) for key, value in values.items()}
+        own_threads = settings[name].num_threads or threads.get(name, 1)
+        return Program(
+            name,
+            [sys.executable, "-P", "-m", name if name == GATEWAY else f"services.{name}"],
+            ready,
+            {CONFIG_VARIABLE: str(config), "OMP_NUM_THREADS": str(own_threads)} | environment,
+            stop_timeout_s=settings[name].drain_seconds + STOP_MARGIN_S,
+        )
+
+    def service(name: str, **values: object) -> Program:
+        target = f"{LOOPBACK}:{ports[name]['health_port']}"
+        ready = partial(grpc_serving, target, SERVICES[name])
+        if name in PARTS:
+            values |= {"model": model} | ({"dtype": options.dtype} if options.dtype else {})
+        return program(name, ready, host=LOOPBACK, **ports[name], **values)
+
+    health = {f"{name}_health_target": f"{LOOPBACK}:{own['health_port']}" for name, own in ports.items()}
+    exposure = {"insecure": True} if options.insecure else {}
+    gateway = program(
+        GATEWAY,
+        partial(http_ok, _reachable(host), port, "/health/ready"),
+        host=host,
+        port=port,
+        llm_target=targets["llm"],
+        **health,
+        **exposure,
+    )
+    llm = service("llm", vision_target=targets["vision"])
+    return Topology([[service("vision"), service("speech")], [llm], [gateway]], model, host, port, targets)
+
+
+def available_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def share_threads(cores: int) -> dict[str, int]:
+    """Threads per model: the llm works on every token, an encoder once per picture."""
+    encoder = max(1, cores // 4)
+    return {"vision": encoder, "llm": max(1, cores - encoder)}
+
+
+def _find_config(chosen: Path | None) -> Path:
+    """The file named, else $AUTOGLM_CONFIG, else ./config.yaml, else the repository's."""
+    if chosen or CONFIG_VARIABLE in os.environ:
+        return (chosen or Path(os.environ[CONFIG_VARIABLE])).resolve()
+    return DEFAULT_CONFIG.resolve() if DEFAULT_CONFIG.exists() else REPOSITORY / DEFAULT_CONFIG
+
+
+def _find_model(folder: Path) -> Path:
+    """A relative folder is looked for here, then in the repository."""
+    bundled = REPOSITORY / folder
+    return (bundled if bundled.exists() and not folder.exists() else folder).resolve()
+
+
+def _gateway_port(host: str, port: int) -> int:
+    if port and not is_free(host, port):
+        raise PortInUseError(
+            f"{host}:{port} is in use. Stop the server that listens there, or choose another with --port."
+        )
+    return pick_ports([port], host)[0]
+
+
+def _service_ports(settings: Mapping[str, ProcessSettings]) -> dict[str, dict[str, int]]:
+    """Port, health port and metrics port of each service: the configured ones where they are free."""
+    keys = ("port", "health_port", "metrics_port")
+    picked = iter(pick_ports([getattr(own, key) or 0 for own in settings.values() for key in keys]))
+    return {name: {key: next(picked) for key in keys} for name in settings}
+
+
+def _reachable(host: str) -> str:
+    """An address a client on this machine can use for a server bound to `host`."""
+    return LOOPBACK if host in ("0.0.0.0", "::", "") else host

@@ -1,0 +1,40 @@
+"""The merged log."""
+
+import io
+
+import pytest
+
+from cli.log import MergedLog
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_names_line_up_and_carry_no_colour_off_a_terminal() -> None:
+    stream = io.StringIO()
+    log = MergedLog(["llm", "vision"], stream)
+    log.write("llm", "one\ntwo")
+    log.write("vision", "three")
+    assert stream.getvalue() == "llm    | one\nllm    | two\nvision | three\n"
+
+
+def test_a_terminal_gets_a_colour_per_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    stream = Terminal()
+    log = MergedLog(["llm", "vision"], stream)
+    log.write("llm", "a")
+    log.write("vision", "b")
+    first, second = stream.getvalue().splitlines()
+    assert first.startswith("\033[36mllm")
+    assert second.startswith("\033[35mvision")
+
+
+def test_no_color_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = Terminal()
+    MergedLog(["llm"], stream).write("llm", "a")
+    assert stream.getvalue() == "llm | a\n"
