@@ -16,7 +16,9 @@ def export(work: Path, bundle: Path) -> None:
     """Exports the averaged weights of `work/checkpoint.pt` in float16."""
     tokenizer = Tokenizer(work / "tokenizer.json")
     model = JointModel(VisionConfig(), text_config(tokenizer))
-    model.load_state_dict(torch.load(work / "checkpoint.pt", weights_only=True)["average"])
+    model.load_state_dict(
+        torch.load(work / "checkpoint.pt", map_location="cpu", weights_only=True)["average"]
+    )
     fold_embed_scale(model)
     _write(bundle / "vision", model.vision.state_dict(), model.vision.config.to_dict())
     text = {

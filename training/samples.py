@@ -8,6 +8,7 @@ import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import torch
 
@@ -119,6 +120,10 @@ class Batch:
     mask_BTT: torch.Tensor
     modality_PT: torch.Tensor
     image_PT: torch.Tensor
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on another device."""
+        return type(self)(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

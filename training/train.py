@@ -111,6 +111,7 @@ class Trainer:
 
     def __init__(self, model: JointModel, checkpoint: Path, minutes: float):
         self.model = model
+        self.device = next(model.parameters()).device
         self.average = copy.deepcopy(model).requires_grad_(False)
         self.checkpoint = checkpoint
         self.budget_s = minutes * 60
@@ -124,7 +125,7 @@ class Trainer:
         progress, saved = tqdm(desc="training", unit="step", mininterval=10), time.monotonic()
         last, loss_average = time.monotonic(), 0.0
         for maps, batch in batches:
-            loss = self._step(maps, batch)
+            loss = self.learn(maps.to(self.device), batch.to(self.device))
             loss_average += (loss - loss_average) * max(0.02, 1 / self.step)
             now = time.monotonic()
             self.spent_s, last = self.spent_s + now - last, now
@@ -133,12 +134,16 @@ class Trainer:
             if self._progress() >= 1:
                 if self.stage + 1 == len(STAGES):
                     break
-                self.stage, self.spent_s, self.step = self.stage + 1, 0.0, 0
-                self.optimizer = self._optimizer()
+                self.advance()
             if now - saved > SAVE_SECONDS:
                 self.save()
                 saved = now
         self.save()
+
+    def advance(self) -> None:
+        """Enters the next stage."""
+        self.stage, self.spent_s, self.step = self.stage + 1, 0.0, 0
+        self.optimizer = self._optimizer()
 
     def save(self) -> None:
         """Writes the checkpoint in one move."""
@@ -156,7 +161,7 @@ class Trainer:
 
     def resume(self) -> None:
         """Goes on from the checkpoint."""
-        state = torch.load(self.checkpoint, weights_only=True)
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.stage, self.spent_s, self.step = state["stage"], state["spent_s"], state["step"]
@@ -170,7 +175,8 @@ class Trainer:
     def _progress(self) -> float:
         return self.spent_s / (self.budget_s * self.recipe.share)
 
-    def _step(self, maps: torch.Tensor, batch: Batch) -> float:
+    def learn(self, maps: torch.Tensor, batch: Batch) -> float:
+        """One step; the loss."""
         model, recipe = self.model.train(), self.recipe
         factor = (
             min((self.step + 1) / WARM_UP_STEPS, 1.0)
@@ -190,7 +196,7 @@ class Trainer:
         decay = min(EMA_DECAY, (1 + self.step + 1000 * self.stage) / (10 + self.step + 1000 * self.stage))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(model.parameters()), 1 - decay)
-        return float(loss)
+        return float(loss.detach())
 
     def _optimizer(self) -> torch.optim.AdamW:
         model, recipe = self.model, self.recipe
@@ -214,12 +220,13 @@ class Trainer:
 
 
 def train(data: Path, work: Path, minutes: float, seed: int) -> None:
-    """Trains from scratch, or goes on from `work/checkpoint.pt`."""
+    """Trains from scratch, or goes on from `work/checkpoint.pt`; on a GPU when there is one."""
     torch.manual_seed(seed)
     tokenizer = Tokenizer(work / "tokenizer.json")
     model = JointModel(VisionConfig(), text_config(tokenizer))
     model.initialise()
     model.vision.stem.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     trainer = Trainer(model, work / "checkpoint.pt", minutes)
     if trainer.checkpoint.exists():
         trainer.resume()
