@@ -20,7 +20,7 @@ from servicekit.telemetry import deadline
 from servicekit.tensors import data_type_of
 from services.llm import messages
 from services.llm.backbone import LazyBackbone
-from services.llm.cache import ByteBudget
+from services.llm.budget import ByteBudget
 from services.llm.detokenizer import Delta, Detokenizer
 from services.llm.engine.engine import QueueFull, RequestTooLong
 from services.llm.engine.request import Request, SamplingParams

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
+import torch
 
 from autoglm.llm.v1 import llm_pb2
 from servicekit.errors import (
@@ -18,7 +20,6 @@ from servicekit.errors import (
     from_rpc_error,
 )
 from servicekit.tensors import Assembler
-from services.llm.cache import Encoding
 from services.llm.media.clients import EncoderClient
 from services.llm.media.contract import MODALITIES, EmbeddingContract
 from services.llm.model.fusion import Modality
@@ -29,6 +30,19 @@ RETRY_AFTER_S = 1.0
 def unsupported(modality: Modality) -> ServiceError:
     """The refusal of a modality that nobody encodes."""
     return InvalidArgument("MODALITY_UNSUPPORTED", f"This model takes no {modality.name.lower()}.")
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What an encoder made of one medium: [tokens, hidden], and what was heard."""
+
+    embedding_TD: torch.Tensor
+    transcript: str = ""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the embedding."""
+        return self.embedding_TD.nbytes
 
 
 class Encoder:

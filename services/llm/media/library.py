@@ -12,12 +12,12 @@ import torch
 
 from autoglm.llm.v1 import llm_pb2
 from autoglm.tensor.v1 import tensor_pb2
+from servicekit.cache import ByteCache
 from servicekit.errors import DeadlineExceeded, InvalidArgument, ServiceError
 from servicekit.flights import SingleFlight
 from services.llm import metrics
-from services.llm.cache import Encoding, EncodingCache
 from services.llm.media.contract import MODALITIES, EmbeddingContract
-from services.llm.media.encoder import Encoder, unsupported
+from services.llm.media.encoder import Encoder, Encoding, unsupported
 from services.llm.model.fusion import Modality
 from services.llm.prompt import Media
 
@@ -61,7 +61,7 @@ class MediaLibrary:
         channels: Sequence[grpc.aio.Channel] = (),
     ):
         self._encoders, self._contract, self._channels = encoders, contract, channels
-        self._cache = EncodingCache(cache_bytes)
+        self._cache: ByteCache[Hashable, Encoding] = ByteCache(cache_bytes)
         self._flights: SingleFlight[Hashable, tuple[Encoding, llm_pb2.MediaReceipt]] = SingleFlight()
 
     @property

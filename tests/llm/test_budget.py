@@ -1,36 +1,8 @@
-"""Embeddings are bounded in bytes."""
+"""Bytes in use are bounded, and room is given back."""
 
 import asyncio
 
-import torch
-
-from services.llm.cache import ByteBudget, Encoding, EncodingCache
-
-KIB = Encoding(torch.zeros(256))
-
-
-def test_the_least_recently_used_encoding_goes_first() -> None:
-    cache = EncodingCache(3 * 1024)
-    for key in "abc":
-        cache.put(key, KIB)
-    assert cache.get("a") is KIB
-    cache.put("d", KIB)
-    assert [key for key in "abcd" if cache.get(key)] == ["a", "c", "d"]
-    assert cache.nbytes == 3 * 1024
-
-
-def test_what_is_larger_than_the_cache_is_not_kept() -> None:
-    cache = EncodingCache(1000)
-    cache.put("a", KIB)
-    assert cache.get("a") is None
-    assert cache.nbytes == 0
-
-
-def test_the_same_key_is_counted_once() -> None:
-    cache = EncodingCache(3 * 1024)
-    cache.put("a", KIB)
-    cache.put("a", KIB)
-    assert cache.nbytes == 1024
+from services.llm.budget import ByteBudget
 
 
 async def test_who_finds_no_room_waits_until_there_is() -> None:
