@@ -22,8 +22,31 @@ SOLID = "这是什么颜色？"
 SAMPLES = 20
 UNSEEN_SOLIDS = 5  # per colour, drawn beyond those of training
 
-# Phrasings that training never draws; written down before the first training.
+# Phrasings that training never draws, written down before the training that they judge.
 IDENTITY_QUESTIONS = (
+    "你好，能告诉我我正在跟谁说话吗？",
+    "嗯，你是哪一位呀？",
+    "你又是谁？",
+    "我忘了，你叫什么来着？",
+    "你到底叫什么名字啊？",
+    "可不可以做一下自我介绍？",
+    "你这个助手叫什么名字？",
+    "请问我在和哪个模型对话？",
+    "你有什么来头？",
+    "怎么称呼您比较好？",
+    "你自我介绍一下呗",
+    "你是机器人，那你叫什么？",
+    "我第一次用，你是谁？",
+    "初次见面，请多关照，请问您是？",
+    "朋友让我来找你，你是谁啊",
+    "那你呢，你叫什么名字？",
+    "请用中文介绍一下你是谁",
+    "哎，你谁？",
+    "你的英文名叫什么？",
+    "听说你是一个小模型，你叫什么？",
+)
+# Phrasings to choose by: what failed here led to more variety in training.
+IDENTITY_TUNE = (
     "请问您是哪位？",
     "你是哪位",
     "你叫什么呀？",
@@ -66,7 +89,7 @@ def evaluate(data: Path, bundle: Path, split: str, *, uniform_gate: bool) -> dic
     _scenes(pipeline, data, _chosen(photos, "scene", split), scores, samples)
     _groceries(pipeline, data, _chosen(photos, "grocery", split), photos, scores, samples)
     _solids(pipeline, scores)
-    _dialogues(pipeline, scores, samples)
+    _dialogues(pipeline, IDENTITY_TUNE if split == "tune" else IDENTITY_QUESTIONS, scores, samples)
     _report(scores, samples, {"bundle": bundle.name, "split": split, "uniform_gate": uniform_gate})
     return scores
 
@@ -130,13 +153,13 @@ def _solids(pipeline: Pipeline, scores: dict[str, float]) -> None:
     scores["solid_colour"] = 100 * right / len(colours)
 
 
-def _dialogues(pipeline: Pipeline, scores: dict[str, float], samples: list[Sample]) -> None:
+def _dialogues(
+    pipeline: Pipeline, identity: Sequence[str], scores: dict[str, float], samples: list[Sample]
+) -> None:
     nothing = torch.empty(0)
-    said = pipeline.answer([Question((asked,)) for asked in IDENTITY_QUESTIONS], nothing)
+    said = pipeline.answer([Question((asked,)) for asked in identity], nothing)
     scores["identity"] = 100 * sum(IDENTITY_WORD in text for text in said) / len(said)
-    samples += [
-        Sample(asked, text, IDENTITY_WORD) for asked, text in zip(IDENTITY_QUESTIONS, said, strict=True)
-    ]
+    samples += [Sample(asked, text, IDENTITY_WORD) for asked, text in zip(identity, said, strict=True)]
     visit, asked_back, seen, animals = ZOO
     (reply,) = pipeline.answer([Question((visit,))], nothing)
     (comment,) = pipeline.answer([Question((visit, reply, seen))], nothing)

@@ -99,6 +99,25 @@ _IDENTITY_ORDERS = (
     "我还不认识你",
     "谈谈你自己",
 )
+_TELL_OPENINGS = ("", "请", "能", "可以", "你能", "能不能", "麻烦", "请你", "不如", "来，", "先")
+_TELL_VERBS = (
+    "说说",
+    "讲讲",
+    "聊聊",
+    "谈谈",
+    "介绍",
+    "介绍介绍",
+    "介绍一下",
+    "讲一下",
+    "简单说说",
+    "简单介绍",
+)
+_TELL_OBJECTS = ("你自己", "自己", "你的来历", "你的身份", "你是谁", "你自己是谁")
+_TELL_ENDINGS = ("", "吗？", "吧", "。", "吧！", "好吗？", "行吗")
+_NAME_SUBJECTS = ("你的名字", "您的名字", "你的大名", "你的全名", "你的称呼", "你名字")
+_NAME_QUESTIONS = ("叫什么", "是什么", "是啥", "叫啥", "是哪几个字", "怎么说", "呢", "叫什么来着", "是")
+_NAME_ORDERS = ("报上", "报一下", "说出", "告诉我", "写下", "说说", "亮出", "报")
+_NAME_OBJECTS = ("你的名字", "名字", "姓名", "大名", "你的姓名", "你的称呼", "你的身份")
 _IDENTITY_ENGLISH = (
     "Who are you?",
     "What are you?",
@@ -245,10 +264,18 @@ class DialogueSource:
         thought = "用户想知道我是谁。"
         if rng.random() < 0.08:
             return Dialogue((rng.choice(_IDENTITY_ENGLISH), IDENTITY_ENGLISH), thought)
-        if rng.random() < 0.25:
-            return Dialogue((rng.choice(_IDENTITY_ORDERS) + rng.choice(("", "。")), IDENTITY), thought)
         opening = rng.choice(_IDENTITY_OPENINGS) if rng.random() < 0.6 else ""
-        return Dialogue((opening + rng.choice(_IDENTITY_CORES) + rng.choice(_ENDINGS), IDENTITY), thought)
+        question = rng.choice(
+            (
+                opening + rng.choice(_IDENTITY_CORES) + rng.choice(_ENDINGS),
+                opening + rng.choice(_IDENTITY_CORES) + rng.choice(_ENDINGS),
+                rng.choice(_IDENTITY_ORDERS) + rng.choice(("", "。")),
+                "".join(map(rng.choice, (_TELL_OPENINGS, _TELL_VERBS, _TELL_OBJECTS, _TELL_ENDINGS))),
+                opening + "".join(map(rng.choice, (_NAME_SUBJECTS, _NAME_QUESTIONS, _ENDINGS))),
+                "".join(map(rng.choice, (_NAME_ORDERS, _NAME_OBJECTS, ("", "。", "！", "来", "吧")))),
+            )
+        )
+        return Dialogue((question, IDENTITY), thought)
 
     def _zoo(self, rng: random.Random) -> Dialogue:
         visit = rng.choice(_WHEN) + rng.choice(_ZOO_VISITS)
