@@ -29,14 +29,14 @@ class Server(uvicorn.Server):
 
 def main() -> None:
     """Serves until told to stop; what prevents the start is said and exits 1."""
-    configure_logging("gateway")
+    configure_logging()
     try:
         settings = load_settings("gateway", GatewaySettings)
         check_exposure(settings.host, insecure=settings.insecure)
     except SettingsError as error:
         log.error("cannot start", why=str(error))
         sys.exit(1)
-    configure_logging("gateway", settings.log_level)
+    configure_logging(settings.log_level)
     configure_tracing("autoglm-gateway")
     asyncio.run(_serve(settings))
 

@@ -30,46 +30,68 @@ class ServiceError(Exception):
 
 
 class InvalidArgument(ServiceError):
+    """The request can never be right, whatever state we are in."""
+
     code = grpc.StatusCode.INVALID_ARGUMENT
 
 
 class FailedPrecondition(ServiceError):
+    """The request would be right if something else were in place first."""
+
     code = grpc.StatusCode.FAILED_PRECONDITION
 
 
 class NotFound(ServiceError):
+    """What the request names does not exist."""
+
     code = grpc.StatusCode.NOT_FOUND
 
 
 class ResourceExhausted(ServiceError):
+    """Too much at once; waiting helps where `retry_after_s` says so."""
+
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 class Unavailable(ServiceError):
+    """Somebody who is needed cannot be reached just now."""
+
     code = grpc.StatusCode.UNAVAILABLE
 
 
 class DeadlineExceeded(ServiceError):
+    """The time that the caller gave is used up."""
+
     code = grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 class Unimplemented(ServiceError):
+    """This service does not offer that."""
+
     code = grpc.StatusCode.UNIMPLEMENTED
 
 
 class Unauthenticated(ServiceError):
+    """Nobody knows who asks."""
+
     code = grpc.StatusCode.UNAUTHENTICATED
 
 
 class PermissionDenied(ServiceError):
+    """It is known who asks, and they may not."""
+
     code = grpc.StatusCode.PERMISSION_DENIED
 
 
 class Cancelled(ServiceError):
+    """The caller does not want the answer any more."""
+
     code = grpc.StatusCode.CANCELLED
 
 
 class Internal(ServiceError):
+    """A fault of ours; the message tells nothing of the inside."""
+
     code = grpc.StatusCode.INTERNAL
 
 

@@ -1,7 +1,9 @@
 """The life of a service: boot, earned health, drain.
 
-Health is served on a port of its own, in plaintext, under the service's full name and as `liveness`.
-At SIGTERM readiness falls first; then the running calls get `drain_seconds`; then the process exits 0.
+Health is served on a port of its own, in plaintext: readiness under the service's full name and the empty
+name, and `liveness`. When told to stop, readiness falls first; new calls are taken for `lame_duck_seconds`
+more, so that load balancers can notice; what runs is let finish within `drain_seconds`; then the process
+exits 0.
 """
 
 import asyncio
@@ -11,7 +13,8 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Self
+from functools import partial
+from typing import Self, TypeVar
 
 import grpc
 import structlog
@@ -20,13 +23,18 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
 from servicekit.interceptors import ServerInterceptor
-from servicekit.settings import ServerSettings, SettingsError
+from servicekit.settings import ServerSettings, SettingsError, load_settings
 from servicekit.telemetry import configure_logging, configure_tracing
 
 LIVENESS = "liveness"
+WHOLE_PROCESS = ""  # what a probe asks about when it names no service
 POLL_SECONDS = 1.0
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 log = structlog.get_logger("server")
+
+S = TypeVar("S", bound=ServerSettings)
 
 
 def _always() -> bool:
@@ -78,11 +86,20 @@ class RunningServer:
         self._watch: asyncio.Task[None] | None = None
         self.port = self.health_port = 0
 
+    @property
+    def name(self) -> str:
+        """Full gRPC name of what is served."""
+        return self._service.name
+
     @classmethod
     async def start(cls, service: Service, settings: ServerSettings) -> Self:
-        """Binds both ports, warms up, and is ready when it returns."""
+        """Binds both ports, warms up, and is ready when it returns; leaves nothing behind when it fails."""
         server = cls(service, settings)
-        await server.run_up()
+        try:
+            await server.run_up()
+        except BaseException:
+            await server.stop(0)
+            raise
         return server
 
     async def run_up(self) -> None:
@@ -90,38 +107,50 @@ class RunningServer:
         settings = self._settings
         self.port = _bind(self._server, settings.host, settings.port)
         health_port = _bind(self._health_server, settings.host, settings.health_port)
-        await self._set(LIVENESS, ready=True)
-        await self._set(self._service.name, ready=False)
+        await self._health.set(LIVENESS, SERVING)
+        await self._set_ready(False)
         await self._health_server.start()
         self.health_port = health_port
         await self._server.start()
         await self._service.warm_up()
-        await self._set(self._service.name, ready=True)
+        await self._set_ready(True)
         self._watch = asyncio.create_task(self._watch_health())
 
     async def stop(self, grace: float | None = None) -> None:
-        """Not ready, drain within `grace` seconds, close, and only then not alive."""
+        """Not ready, lame duck and drain within `grace` seconds, close, and only then not alive."""
+        grace = self._settings.drain_seconds if grace is None else grace
+        lame_duck = min(self._settings.lame_duck_seconds, grace)
         if self._watch:
             self._watch.cancel()
             with suppress(asyncio.CancelledError):
                 await self._watch
-        await self._set(self._service.name, ready=False)
-        await self._server.stop(self._settings.drain_seconds if grace is None else grace)
-        await self._service.close()
-        await self._health_server.stop(0)
+        await self._set_ready(False)
+        await asyncio.sleep(lame_duck)
+        await self._server.stop(grace - lame_duck)
+        try:
+            await self._service.close()
+        finally:
+            await self._health_server.stop(0)
 
     async def _watch_health(self) -> None:
         ready = True
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            if self._service.healthy() is not ready:
+            if self._is_healthy() is not ready:
                 ready = not ready
                 log.warning("health changed", ready=ready)
-                await self._set(self._service.name, ready=ready)
+                await self._set_ready(ready)
 
-    async def _set(self, name: str, *, ready: bool) -> None:
-        serving = health_pb2.HealthCheckResponse.SERVING
-        await self._health.set(name, serving if ready else health_pb2.HealthCheckResponse.NOT_SERVING)
+    def _is_healthy(self) -> bool:
+        try:
+            return self._service.healthy()
+        except Exception:
+            log.exception("the service cannot tell how it is")
+            return False
+
+    async def _set_ready(self, ready: bool) -> None:
+        for name in (self._service.name, WHOLE_PROCESS):
+            await self._health.set(name, SERVING if ready else NOT_SERVING)
 
 
 @asynccontextmanager
@@ -134,33 +163,58 @@ async def running(service: Service, settings: ServerSettings) -> AsyncIterator[R
         await server.stop(grace=0)
 
 
-def serve(make: Callable[[], Awaitable[Service]], settings: ServerSettings, name: str) -> None:
-    """Runs a service until SIGTERM or SIGINT, then exits 0; what prevents the start is said and exits 1."""
-    configure_logging(name, settings.log_level)
-    configure_tracing(f"autoglm-{name}")
-    if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port, settings.host)
+def serve(name: str, kind: type[S], create: Callable[[S], Awaitable[Service]]) -> None:
+    """Runs the service that section `name` of the settings describes until SIGTERM or SIGINT, then exits 0.
+
+    What prevents the start is said in one line, and exits 1.
+    """
+    configure_logging()
     try:
-        asyncio.run(_serve(make, settings))
+        settings = load_settings(name, kind)
+        configure_logging(settings.log_level)
+        configure_tracing(f"autoglm-{name}")
+        asyncio.run(_serve(partial(create, settings), settings))
     except SettingsError as error:
         log.error("cannot start", why=str(error))
         sys.exit(1)
 
 
-async def _serve(make: Callable[[], Awaitable[Service]], settings: ServerSettings) -> None:
+async def _serve(create: Callable[[], Awaitable[Service]], settings: ServerSettings) -> None:
+    check_exposure(settings.host, insecure=settings.insecure)
+    metrics_port = _serve_metrics(settings)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    service = await make()
-    starting = asyncio.create_task(RunningServer.start(service, settings))
+    starting = asyncio.create_task(_start(create, settings))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-    server = await starting
-    log.info("ready", service=service.name, port=server.port, health_port=server.health_port)
-    await stopping
-    log.info("stopping", drain_seconds=settings.drain_seconds)
-    await server.stop()
+    if starting.done():
+        server = starting.result()
+        ports = {"port": server.port, "health_port": server.health_port, "metrics_port": metrics_port}
+        log.info("ready", service=server.name, **ports)
+        await stopping
+        log.info("stopping", drain_seconds=settings.drain_seconds)
+        await server.stop()
+    else:
+        starting.cancel()
+        await asyncio.wait([starting])
     log.info("stopped")
+
+
+async def _start(create: Callable[[], Awaitable[Service]], settings: ServerSettings) -> RunningServer:
+    return await RunningServer.start(await create(), settings)
+
+
+def _serve_metrics(settings: ServerSettings) -> int | None:
+    """The port where Prometheus finds the metrics, if it is to."""
+    if settings.metrics_port is None:
+        return None
+    try:
+        server, _ = start_http_server(settings.metrics_port, settings.host)
+    except OSError as error:
+        address = f"{settings.host}:{settings.metrics_port}"
+        raise SettingsError(f"{address} cannot be bound; is the port taken?") from error
+    return server.server_port
 
 
 def _bind(server: grpc.aio.Server, host: str, port: int) -> int:

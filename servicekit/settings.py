@@ -33,6 +33,9 @@ class ServerSettings(Settings):
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
     insecure: bool = False
     drain_seconds: float = Field(default=20.0, ge=0)
+    """Time to stop in: what still runs after it is cut off."""
+    lame_duck_seconds: float = Field(default=0.0, ge=0)
+    """Part of `drain_seconds` in which new calls are still taken, though no longer ready."""
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     max_message_bytes: int = Field(default=64 << 20, gt=0)
     max_concurrent_rpcs: int = Field(default=1024, gt=0)
@@ -49,13 +52,19 @@ def load_settings(
     An environment variable `AUTOGLM_<SECTION>__<KEY>` wins over the file. Raises `SettingsError`.
     """
     path = path or Path(environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG))
-    values = _from_file(section, path)
+    sections = _read_file(path)
+    if section not in sections:
+        raise SettingsError(f"{path} has no section {section}")
+    values = dict(sections[section])
     origin = dict.fromkeys(values, str(path))
-    prefix = f"{PREFIX}{section.upper()}{SEPARATOR}"
     for name, text in environ.items():
-        if name.startswith(prefix):
-            key = name.removeprefix(prefix).lower()
-            values[key], origin[key] = yaml.safe_load(text) if text else "", name
+        named, separator, key = name.removeprefix(PREFIX).lower().partition(SEPARATOR)
+        if not name.startswith(PREFIX) or not separator:
+            continue
+        if named not in sections:
+            raise SettingsError(f"{name} names no section of {path}")
+        if named == section:
+            values[key], origin[key] = _read_variable(name, text), name
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -67,13 +76,26 @@ def load_settings(
         raise SettingsError("; ".join(problems)) from error
 
 
-def _from_file(section: str, path: Path) -> dict[str, object]:
+def _read_file(path: Path) -> dict[str, dict[str, object]]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError as error:
         raise SettingsError(f"There is no settings file {path}; ${CONFIG_VARIABLE} names another") from error
     except yaml.YAMLError as error:
         raise SettingsError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get(section), dict):
-        raise SettingsError(f"{path} has no section {section}")
-    return dict(content[section])
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path} holds no sections")
+    for section, values in content.items():
+        if not isinstance(values, dict | None):
+            raise SettingsError(f"{path}: {section} is no section")
+    return {section: values or {} for section, values in content.items()}
+
+
+def _read_variable(name: str, text: str) -> object:
+    """Text as it stands, for the setting's type to read; lists and mappings are YAML, `null` is none."""
+    if text != "null" and not text.startswith(("[", "{")):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{name} is not valid YAML: {error}") from error

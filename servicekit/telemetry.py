@@ -34,7 +34,7 @@ def tracer() -> trace.Tracer:
     return trace.get_tracer("autoglm")
 
 
-def configure_logging(service: str, level: str = "info") -> None:
+def configure_logging(level: str = "info") -> None:
     """One line per event on standard error, the standard library's records included."""
 
     def add_context(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -71,14 +71,18 @@ def configure_logging(service: str, level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    structlog.contextvars.bind_contextvars(service=service)
 
 
 def configure_tracing(service: str) -> None:
     """Makes spans, and sends them where $OTEL_EXPORTER_OTLP_ENDPOINT says, if it does."""
+    trace.set_tracer_provider(tracer_provider(service))
+
+
+def tracer_provider(service: str) -> TracerProvider:
+    """What makes the spans of a service, and sends them if there is somewhere to send them."""
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
     if os.environ.get(OTLP_VARIABLE):
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    trace.set_tracer_provider(provider)
+    return provider

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -10,6 +10,8 @@ from autoglm.tensor.v1 import tensor_pb2
 from servicekit.errors import InvalidArgument
 
 CHUNK_BYTES = 1 << 20
+MAX_AXES = 8
+MAX_BYTES = 2**63 - 1  # torch counts in int64, and multiplies every length that is not 0
 
 _DTYPES = {
     tensor_pb2.DATA_TYPE_FLOAT32: torch.float32,
@@ -117,8 +119,13 @@ class Assembler:
         return self._whole
 
 
-def _size(shape: Iterable[int], dtype: torch.dtype) -> int:
+def _size(shape: Sequence[int], dtype: torch.dtype) -> int:
+    """Bytes that a tensor takes; InvalidArgument TENSOR_SHAPE_INVALID."""
+    if len(shape) > MAX_AXES:
+        raise InvalidArgument("TENSOR_SHAPE_INVALID", f"{len(shape)} axes; at most {MAX_AXES} are allowed.")
     lengths = list(shape)
     if any(length < 0 for length in lengths):
         raise InvalidArgument("TENSOR_SHAPE_INVALID", f"Shape {lengths} has a negative length.")
+    if math.prod(length or 1 for length in lengths) * dtype.itemsize > MAX_BYTES:
+        raise InvalidArgument("TENSOR_SHAPE_INVALID", f"Shape {lengths} is too large for any memory.")
     return math.prod(lengths) * dtype.itemsize

@@ -1,4 +1,4 @@
-"""The SpeechService of the contract, before there is a speech model: every call is refused by name.
+"""The SpeechService of the contract, before there is a speech model: each call is refused by name.
 
 Callers can tell "not yet" from "down": the process answers, and says why it cannot help.
 """
@@ -18,7 +18,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 def _not_available() -> Unimplemented:
-    return Unimplemented("SPEECH_NOT_AVAILABLE", "The bundle holds no speech model; speech is not served yet.")
+    return Unimplemented("SPEECH_NOT_AVAILABLE", "The bundle holds no speech model, so speech is not served.")
 
 
 class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):

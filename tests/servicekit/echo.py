@@ -1,4 +1,4 @@
-"""A service for tests: the speech contract, and beside it the one RPC shape that the contract does not have."""
+"""A service for tests: the speech contract, and beside it the one RPC shape it does not have."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from servicekit.telemetry import remaining_time, request_id
 
 NAME = "autoglm.speech.v1.SpeechService"
 COLLECTOR = "tests.v1.Collector"
+FLOOD = 1 << 20  # more than gRPC takes before somebody reads
 SETTINGS = ServerSettings(port=0, health_port=0)
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -39,6 +40,12 @@ class Echo(pb_grpc.SpeechServiceServicer):
         self, request: pb.EncodeAudioRequest, context: Context
     ) -> AsyncIterator[pb.EncodeAudioResponse]:
         yield pb.EncodeAudioResponse()
+        if request.audio == b"flood":
+            try:
+                while True:
+                    yield pb.EncodeAudioResponse(header=pb.EncodeAudioHeader(transcript="x" * FLOOD))
+            finally:
+                self.cancelled.set()
         yield pb.EncodeAudioResponse(
             header=pb.EncodeAudioHeader(transcript=await self._do(request.audio, context))
         )
@@ -81,6 +88,8 @@ class Echo(pb_grpc.SpeechServiceServicer):
                     raise
             case b"pass on" if self.downstream:
                 return await _transcribe(self.downstream, b"who")
+            case b"pass the wait on" if self.downstream:
+                return await _transcribe(self.downstream, b"wait")
         left = remaining_time()
         metadata = dict(context.invocation_metadata() or ())
         seconds = "none" if left is None else f"{left:.1f}"

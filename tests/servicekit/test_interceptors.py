@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -15,8 +17,8 @@ from autoglm.speech.v1 import speech_pb2_grpc as pb_grpc
 from servicekit.channel import open_channel
 from servicekit.errors import from_rpc_error
 from servicekit.server import running
-from servicekit.telemetry import configure_logging
 from tests.servicekit.echo import CALLS, SETTINGS, Call, Echo, service
+from tests.servicekit.logs import logged
 
 
 @pytest.fixture(params=list(CALLS.values()), ids=list(CALLS))
@@ -39,21 +41,16 @@ async def channel(echo: Echo) -> AsyncIterator[grpc.aio.Channel]:
         yield channel
 
 
-@pytest.fixture
-def stub(channel: grpc.aio.Channel) -> pb_grpc.SpeechServiceAsyncStub:
-    return pb_grpc.SpeechServiceStub(channel)
-
-
 async def refusal(
-    call: Call, stub: pb_grpc.SpeechServiceAsyncStub, order: bytes, **options: object
+    call: Call, channel: grpc.aio.Channel, order: bytes, **options: object
 ) -> grpc.aio.AioRpcError:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await call(stub, order, **options)
+        await call(channel, order, **options)
     return refused.value
 
 
-async def test_a_known_error_arrives_whole(call: Call, stub: pb_grpc.SpeechServiceAsyncStub) -> None:
-    error = await refusal(call, stub, b"refuse")
+async def test_a_known_error_arrives_whole(call: Call, channel: grpc.aio.Channel) -> None:
+    error = await refusal(call, channel, b"refuse")
     known = from_rpc_error(error)
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert (known.reason, known.message, known.field, known.retry_after_s) == (
@@ -64,34 +61,61 @@ async def test_a_known_error_arrives_whole(call: Call, stub: pb_grpc.SpeechServi
     )
 
 
-async def test_the_unforeseen_is_internal_and_keeps_its_secret(
-    call: Call, stub: pb_grpc.SpeechServiceAsyncStub
-) -> None:
-    error = await refusal(call, stub, b"break")
+async def test_the_unforeseen_is_internal_and_keeps_its_secret(call: Call, channel: grpc.aio.Channel) -> None:
+    error = await refusal(call, channel, b"break")
     assert error.code() is grpc.StatusCode.INTERNAL
     assert "secret" not in (error.details() or "")
     assert from_rpc_error(error).reason == "INTERNAL"
 
 
-async def test_a_status_set_by_hand_stands(call: Call, stub: pb_grpc.SpeechServiceAsyncStub) -> None:
-    error = await refusal(call, stub, b"abort")
+async def test_a_status_set_by_hand_stands(call: Call, channel: grpc.aio.Channel) -> None:
+    error = await refusal(call, channel, b"abort")
     assert (error.code(), error.details()) == (grpc.StatusCode.NOT_FOUND, "said by hand")
 
 
-async def test_a_deadline_ends_the_call_and_its_work(
-    call: Call, stub: pb_grpc.SpeechServiceAsyncStub, echo: Echo
+async def test_a_code_set_by_hand_stands_and_the_error_keeps_its_secret(
+    call: Call, channel: grpc.aio.Channel
 ) -> None:
-    error = await refusal(call, stub, b"wait", timeout=0.2)
+    error = await refusal(call, channel, b"break by hand")
+    assert (error.code(), error.details()) == (grpc.StatusCode.DATA_LOSS, "said by hand")
+
+
+async def test_a_deadline_ends_the_call_and_its_work(
+    call: Call, channel: grpc.aio.Channel, echo: Echo
+) -> None:
+    error = await refusal(call, channel, b"wait", timeout=0.2)
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     await echo.cancelled.wait()
 
 
-async def test_a_client_that_leaves_ends_the_work(stub: pb_grpc.SpeechServiceAsyncStub, echo: Echo) -> None:
-    stream = stub.EncodeAudio(pb.EncodeAudioRequest(audio=b"wait"))
+async def test_a_client_that_leaves_ends_the_work(channel: grpc.aio.Channel, echo: Echo) -> None:
+    stream = pb_grpc.SpeechServiceStub(channel).EncodeAudio(pb.EncodeAudioRequest(audio=b"wait"))
     await stream.read()
     await echo.started.wait()
     stream.cancel()
     await echo.cancelled.wait()
+
+
+async def test_a_client_that_leaves_while_answers_flow_ends_the_work_quietly(
+    channel: grpc.aio.Channel, echo: Echo
+) -> None:
+    with logged() as lines:
+        stream = pb_grpc.SpeechServiceStub(channel).EncodeAudio(pb.EncodeAudioRequest(audio=b"flood"))
+        await stream.read()
+        stream.cancel()
+        await echo.cancelled.wait()
+        async with asyncio.timeout(2):
+            while "code=" not in lines.getvalue():
+                await asyncio.sleep(0.01)
+    assert "code=CANCELLED" in lines.getvalue()
+    assert "Traceback" not in lines.getvalue()
+
+
+async def test_work_cancelled_from_inside_does_not_leave_the_caller_waiting(
+    call: Call, channel: grpc.aio.Channel
+) -> None:
+    error = await refusal(call, channel, b"trip", timeout=5)
+    assert error.code() is grpc.StatusCode.INTERNAL
 
 
 async def test_an_unknown_method_is_unimplemented(channel: grpc.aio.Channel) -> None:
@@ -101,17 +125,11 @@ async def test_an_unknown_method_is_unimplemented(channel: grpc.aio.Channel) -> 
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_the_access_log_names_the_call_and_nothing_the_user_said(
-    stub: pb_grpc.SpeechServiceAsyncStub, capfd: pytest.CaptureFixture[str]
-) -> None:
-    handlers = logging.getLogger().handlers[:]
-    configure_logging()
-    try:
-        await CALLS["unary-unary"](stub, b"a private thing", metadata=(("x-request-id", "r-1"),))
-        await refusal(CALLS["unary-unary"], stub, b"break", metadata=(("x-request-id", "r-2"),))
-    finally:
-        logging.getLogger().handlers[:] = handlers
-    lines = capfd.readouterr().err
+async def test_the_access_log_names_the_call_and_nothing_the_user_said(channel: grpc.aio.Channel) -> None:
+    with logged("debug") as log:
+        await CALLS["unary-unary"](channel, b"a private thing", metadata=(("x-request-id", "r-1"),))
+        await refusal(CALLS["unary-unary"], channel, b"break", metadata=(("x-request-id", "r-2"),))
+    lines = log.getvalue()
     assert "Transcribe" in lines
     assert "code=OK" in lines
     assert "request_id=r-1" in lines
@@ -120,13 +138,33 @@ async def test_the_access_log_names_the_call_and_nothing_the_user_said(
     assert "private" not in lines
 
 
-async def test_calls_are_counted_by_method_and_code(call: Call, stub: pb_grpc.SpeechServiceAsyncStub) -> None:
-    def total(code: str) -> float:
-        methods = ("Transcribe", "EncodeAudio", "StreamTranscribe")
-        labels = [{"method": f"/autoglm.speech.v1.SpeechService/{m}", "code": code} for m in methods]
-        return sum(REGISTRY.get_sample_value("autoglm_rpc_total", label) or 0 for label in labels)
+@pytest.mark.parametrize(
+    ("order", "limit_s", "code"),
+    [
+        (b"", 5, "OK"),
+        (b"refuse", 5, "INVALID_ARGUMENT"),
+        (b"break", 5, "INTERNAL"),
+        (b"abort", 5, "NOT_FOUND"),
+        (b"wait", 0.2, "DEADLINE_EXCEEDED"),
+    ],
+)
+async def test_a_call_is_counted_once_by_method_and_code(
+    call: Call, channel: grpc.aio.Channel, order: bytes, limit_s: float, code: str
+) -> None:
+    before = counted()
+    with suppress(grpc.aio.AioRpcError):
+        await call(channel, order, timeout=limit_s)
+    async with asyncio.timeout(2):  # the caller may know before the call's own task has ended
+        while counted() == before:
+            await asyncio.sleep(0.01)
+    assert counted() - before == Counter([code])
 
-    before = total("OK"), total("INVALID_ARGUMENT")
-    await call(stub, b"")
-    await refusal(call, stub, b"refuse")
-    assert (total("OK"), total("INVALID_ARGUMENT")) == (before[0] + 1, before[1] + 1)
+
+def counted() -> Counter[str]:
+    """Calls so far by code, over all methods."""
+    samples = [sample for metric in REGISTRY.collect() for sample in metric.samples]
+    totals: Counter[str] = Counter()
+    for sample in samples:
+        if sample.name == "autoglm_rpc_total":
+            totals[sample.labels["code"]] += int(sample.value)
+    return totals

@@ -1,11 +1,7 @@
 """Health is earned, readiness falls first, running calls are let finish, and plaintext stays at home."""
 
 import asyncio
-import os
-import signal
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import grpc
 import pytest
@@ -14,7 +10,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from servicekit import server as server_module
 from servicekit.channel import open_channel
-from servicekit.server import LIVENESS, RunningServer, running
+from servicekit.server import LIVENESS, WHOLE_PROCESS, RunningServer, running
 from servicekit.settings import ServerSettings, SettingsError
 from tests.servicekit.echo import CALLS, NAME, SETTINGS, Echo, service
 
@@ -37,10 +33,12 @@ async def test_a_service_is_ready_only_after_its_warm_up() -> None:
     while not server.health_port:
         await asyncio.sleep(0.01)
     assert await health_of(server.health_port, NAME) == NOT_SERVING
+    assert await health_of(server.health_port, WHOLE_PROCESS) == NOT_SERVING
     assert await health_of(server.health_port, LIVENESS) == SERVING
     warm.set()
     await starting
     assert await health_of(server.health_port, NAME) == SERVING
+    assert await health_of(server.health_port, WHOLE_PROCESS) == SERVING
     await server.stop(0)
 
 
@@ -68,6 +66,67 @@ async def test_a_call_that_outlasts_the_drain_is_cut_off() -> None:
         await server.stop(grace=0.1)
         with pytest.raises(grpc.aio.AioRpcError):
             await call
+
+
+async def test_a_lame_duck_takes_new_calls_though_it_is_not_ready() -> None:
+    settings = ServerSettings(port=0, health_port=0, lame_duck_seconds=0.5)
+    server = await RunningServer.start(service(Echo()), settings)
+    async with open_channel(f"127.0.0.1:{server.port}") as channel:
+        stopping = asyncio.create_task(server.stop())
+        while await health_of(server.health_port, NAME) == SERVING:
+            await asyncio.sleep(0.01)
+        assert await CALLS["unary-unary"](channel, b"who")
+        await stopping
+        with pytest.raises(grpc.aio.AioRpcError):
+            await CALLS["unary-unary"](channel, b"who", timeout=0.5)
+
+
+async def test_the_service_is_closed_after_the_drain() -> None:
+    echo, order = Echo(), list[str]()
+
+    async def close() -> None:
+        order.append("closed")
+
+    server = await RunningServer.start(service(echo, close=close), SETTINGS)
+    async with open_channel(f"127.0.0.1:{server.port}") as channel:
+        call = asyncio.create_task(CALLS["unary-unary"](channel, b"wait"))
+        call.add_done_callback(lambda _: order.append("answered"))
+        await echo.started.wait()
+        stopping = asyncio.create_task(server.stop(grace=5))
+        echo.release.set()
+        await stopping
+    assert order == ["answered", "closed"]
+
+
+async def test_a_failed_warm_up_leaves_nothing_behind() -> None:
+    closed = asyncio.Event()
+
+    async def fail() -> None:
+        raise RuntimeError("no weights")
+
+    async def close() -> None:
+        closed.set()
+
+    async with running(service(Echo()), SETTINGS) as free:
+        port = free.health_port
+    settings = ServerSettings(port=0, health_port=port)
+    with pytest.raises(RuntimeError, match="no weights"):
+        await RunningServer.start(service(Echo(), warm_up=fail, close=close), settings)
+    assert closed.is_set()
+    with pytest.raises(grpc.aio.AioRpcError):
+        await health_of(port, LIVENESS)
+
+
+async def test_a_service_that_cannot_tell_how_it_is_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "POLL_SECONDS", 0.01)
+
+    def broken() -> bool:
+        raise RuntimeError("who knows")
+
+    async with running(service(Echo(), healthy=broken), SETTINGS) as server, asyncio.timeout(2):
+        while await health_of(server.health_port, NAME) == SERVING:
+            await asyncio.sleep(0.01)
+        assert await health_of(server.health_port, LIVENESS) == SERVING
 
 
 async def test_readiness_follows_what_the_service_says_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,24 +180,3 @@ def test_plaintext_beyond_loopback_has_to_be_asked_for(host: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_loopback_needs_no_permission(host: str) -> None:
     server_module.check_exposure(host, insecure=False)
-
-
-async def test_a_process_told_to_stop_exits_with_0(tmp_path: Path) -> None:
-    config = tmp_path / "config.yaml"
-    config.write_text("speech: {port: 0, health_port: 0, metrics_port: 0}", encoding="utf-8")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.speech",
-        env={**os.environ, "AUTOGLM_CONFIG": str(config)},
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stderr
-    async with asyncio.timeout(20):
-        while b"ready" not in await process.stderr.readline():
-            pass
-        process.send_signal(signal.SIGTERM)
-        rest = await process.stderr.read()
-        assert await process.wait() == 0
-    assert b"stopped" in rest
-    assert b"Traceback" not in rest

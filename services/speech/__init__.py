@@ -1,0 +1,1 @@
+"""Speech in, embeddings and text out."""

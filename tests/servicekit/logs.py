@@ -1,0 +1,24 @@
+"""The log as people read it, for the length of a block."""
+
+import io
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+from servicekit.telemetry import configure_logging
+
+
+@contextmanager
+def logged(level: str = "info") -> Iterator[io.StringIO]:
+    """Everything that the block logs; the logging of before is back after it."""
+    root, lines = logging.getLogger(), io.StringIO()
+    handlers, before = root.handlers[:], root.level
+    with patch.object(sys, "stderr", lines):
+        configure_logging(level)
+    try:
+        yield lines
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(before)
