@@ -12,6 +12,15 @@ BENCH  ?= startup photo load handoff
 DATA    ?= $(firstword $(wildcard data ../shared/data) data)
 MINUTES ?= 65
 
+# Images: which, for what, and the pip settings to build them with (mirror, index of the wanted torch build).
+DOCKER       ?= docker
+IMAGES       ?= gateway vision speech llm
+ACCELERATOR  ?= cpu
+PIP_CONF     ?=
+VERSION      := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE_SUFFIX  = $(if $(filter cuda,$(ACCELERATOR)),-cuda)
+COMMA        := ,
+
 PROTOS     := $(shell find protos -path protos/gen -prune -o -name '*.proto' -print)
 VENV_READY := $(VENV)/.created
 RUNTIME    := $(VENV)/.runtime
@@ -22,10 +31,10 @@ PROTOC      = $(BIN)/python -m grpc_tools.protoc -I protos
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev run demo test check format protos bench train eval clean
+.PHONY: help setup dev run demo test check format protos bench train eval k8s-validate images certs clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(RUNTIME) $(STUBS) ## create .venv, install what serving needs, generate the stubs
 	@:
@@ -42,13 +51,14 @@ demo: setup ## start everything, ask about two photos, show answers and timings,
 test: dev ## run the whole test suite (ARGS="-k name", JOBS=4)
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-check: dev ## formatting, lint, types, import rules, proto lint
+check: dev ## formatting, lint, types, import rules, proto lint, proto compatibility
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
+	$(BIN)/buf breaking --against protos/released/v1.binpb
 
 format: dev ## rewrite Python and proto files in the house style
 	$(BIN)/ruff check --fix
@@ -67,6 +77,22 @@ train: dev ## train the bundled model and export it (DATA=folder, MINUTES=65)
 
 eval: dev ## score the bundled model; the last line is JSON (DATA=folder)
 	@exec $(BIN)/python -m training eval --data $(DATA) $(ARGS)
+
+k8s-validate: dev ## build every overlay, check it against Kubernetes' schemas and the code; lint the Dockerfile
+	$(BIN)/hadolint deploy/Dockerfile
+	$(BIN)/python -m deploy.validate
+
+certs: dev ## make a development CA and certificates of all processes in certs/ (again: renew them)
+	@$(BIN)/python -m deploy.certificates --out certs
+
+images: ## build the four images (ACCELERATOR=cuda, PIP_CONF=pip.conf, IMAGES="llm vision")
+	@$(DOCKER) info >/dev/null 2>&1 || { echo "Images need a container engine; $(DOCKER) does not answer here. Another one: make images DOCKER=podman" >&2; exit 1; }
+	@for image in $(IMAGES); do \
+	  suffix=$(IMAGE_SUFFIX); accelerator=$(ACCELERATOR); \
+	  if [ $$image = gateway ]; then suffix= accelerator=cpu; fi; \
+	  $(DOCKER) build . --file deploy/Dockerfile --target $$image --build-arg ACCELERATOR=$$accelerator \
+	    $(if $(PIP_CONF),--secret id=pip$(COMMA)src=$(PIP_CONF)) --tag autoglm/$$image:$(VERSION)$$suffix || exit 1; \
+	done
 
 clean: ## remove the environment, generated code and caches
 	rm -rf $(VENV) protos/gen .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""Images and manifests, and what checks them."""
