@@ -24,6 +24,29 @@ UNSEEN_SOLIDS = 5  # per colour, drawn beyond those of training
 
 # Phrasings that training never draws, written down before the training that they judge.
 IDENTITY_QUESTIONS = (
+    "喂喂，听得到吗？你是谁？",
+    "你可以说一下你叫什么吗",
+    "你是什么样的助手？",
+    "小助手，你有没有自己的名字？",
+    "说吧，你到底是谁",
+    "嗨，第一次见面，怎么称呼？",
+    "请问阁下大名？",
+    "你是由谁开发的什么模型？",
+    "现在回答我的是谁？",
+    "我该怎么跟别人介绍你？",
+    "你的名字是哪几个字母？",
+    "能不能用一句话说说你是谁？",
+    "你自己介绍一下自己",
+    "你好！请问怎么叫你？",
+    "我想问一下你的名字",
+    "你和ChatGPT是同一个吗？",
+    "哥们，你叫啥？",
+    "老师让我问你：你是谁？",
+    "突然想起来，还没问你叫什么",
+    "你是谁？请简短回答。",
+)
+# Phrasings to choose by: what failed here led to more variety in training.
+IDENTITY_TUNE = (
     "你好，能告诉我我正在跟谁说话吗？",
     "嗯，你是哪一位呀？",
     "你又是谁？",
@@ -44,9 +67,6 @@ IDENTITY_QUESTIONS = (
     "哎，你谁？",
     "你的英文名叫什么？",
     "听说你是一个小模型，你叫什么？",
-)
-# Phrasings to choose by: what failed here led to more variety in training.
-IDENTITY_TUNE = (
     "请问您是哪位？",
     "你是哪位",
     "你叫什么呀？",

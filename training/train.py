@@ -1,6 +1,6 @@
-"""The training loop: photos and dialogues together, in two stages, within a budget of minutes.
+"""The training loop: photos and dialogues together, in three stages, within a budget of minutes.
 
-Stage 1 keeps the stem frozen; stage 2 also moves its last two stages. A checkpoint holds everything
+The stem is frozen, then its last two stages move too, then it is frozen again while the rest settles. A checkpoint holds everything
 that the next run needs to go on; a run that is stopped loses at most `SAVE_SECONDS`.
 """
 
@@ -49,7 +49,11 @@ class StageRecipe:
     dropout: float
 
 
-STAGES = (StageRecipe(0.35, 1e-3, 1e-4, 0.0, 0.0), StageRecipe(0.65, 8e-4, 1e-4, 2e-4, 0.1))
+STAGES = (
+    StageRecipe(0.3, 1e-3, 1e-4, 0.0, 0.0),
+    StageRecipe(0.55, 8e-4, 1e-4, 2e-4, 0.1),
+    StageRecipe(0.15, 3e-4, 3e-5, 0.0, 0.1),
+)
 
 
 def text_config(tokenizer: Tokenizer) -> DecoderConfig:

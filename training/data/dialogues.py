@@ -4,6 +4,7 @@ import gzip
 import itertools
 import json
 import random
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,6 +119,59 @@ _NAME_SUBJECTS = ("你的名字", "您的名字", "你的大名", "你的全名"
 _NAME_QUESTIONS = ("叫什么", "是什么", "是啥", "叫啥", "是哪几个字", "怎么说", "呢", "叫什么来着", "是")
 _NAME_ORDERS = ("报上", "报一下", "说出", "告诉我", "写下", "说说", "亮出", "报")
 _NAME_OBJECTS = ("你的名字", "名字", "姓名", "大名", "你的姓名", "你的称呼", "你的身份")
+_CONTEXTS = (
+    "我第一次来，",
+    "我们刚认识，",
+    "我有点好奇，",
+    "不好意思，",
+    "刚才没听清，",
+    "我记性不好，",
+    "打扰一下，",
+    "聊了这么久，",
+    "别人问起来，",
+    "好吧，",
+    "等等，",
+    "咦，",
+)
+_WHO_SUBJECTS = (
+    "你",
+    "您",
+    "你这个助手",
+    "你这个模型",
+    "你这个小助手",
+    "这个助手",
+    "你这个AI",
+    "这个模型",
+    "你们",
+)
+_WHO_QUESTIONS = (
+    "叫什么",
+    "叫什么名字",
+    "叫啥名字",
+    "叫什么来着",
+    "是谁来着",
+    "该怎么称呼",
+    "怎么称呼合适",
+    "应该怎么叫",
+    "是什么模型",
+    "是什么来历",
+    "是哪儿来的",
+    "是什么身份",
+)
+_WITH = (
+    "我在和",
+    "我在跟",
+    "我正在和",
+    "我正在跟",
+    "现在我在和",
+    "我现在跟",
+    "和我",
+    "跟我",
+    "现在和我",
+    "正在跟我",
+)
+_TALKING = ("说话", "聊天", "对话", "交流", "讲话")
+_PARTNERS = ("谁", "什么人", "哪个模型", "什么模型", "哪位", "哪个助手", "什么助手")
 _IDENTITY_ENGLISH = (
     "Who are you?",
     "What are you?",
@@ -133,6 +187,8 @@ _ABILITY_QUESTIONS = (
     "你有什么本领",
     "你会什么",
 )
+# Questions about itself are none that it cannot answer.
+_ABOUT_IT = re.compile("名字|谁|[你您]叫|[你您]姓|称呼|介绍|自己|[你您]是|[你您]会|[你您]能")
 # Groups of the seed answered here instead: who it is, and what it can do.
 _OWN_TOPICS = {"你是谁", "你叫什么", "你会做什么", "你能听懂我说话吗"}
 _ENDINGS = ("", "？", "?", "呢？", "啊？", "呀", "啊", "。")
@@ -224,7 +280,9 @@ class DialogueSource:
         self._small_talk.append((_ABILITY_QUESTIONS, (ABILITY,)))
         with gzip.open(text / "tatoeba_zh.tsv.gz", "rt", encoding="utf-8") as lines:
             sentences = [line.split("\t")[0] for line in lines]
-        self._questions = [s for s in sentences if s.endswith(("？", "?")) and 5 < len(s) < 24]
+        self._questions = [
+            s for s in sentences if s.endswith(("？", "?")) and 5 < len(s) < 24 and not _ABOUT_IT.search(s)
+        ]
         self._kinds = (
             (self._chat, 40),
             (self._identity, 20),
@@ -273,9 +331,20 @@ class DialogueSource:
                 "".join(map(rng.choice, (_TELL_OPENINGS, _TELL_VERBS, _TELL_OBJECTS, _TELL_ENDINGS))),
                 opening + "".join(map(rng.choice, (_NAME_SUBJECTS, _NAME_QUESTIONS, _ENDINGS))),
                 "".join(map(rng.choice, (_NAME_ORDERS, _NAME_OBJECTS, ("", "。", "！", "来", "吧")))),
+                rng.choice(_CONTEXTS) + rng.choice(_IDENTITY_CORES) + rng.choice(_ENDINGS),
+                opening + "".join(map(rng.choice, (_WHO_SUBJECTS, _WHO_QUESTIONS, _ENDINGS))),
+                opening + self._partner(rng) + rng.choice(_ENDINGS),
             )
         )
         return Dialogue((question, IDENTITY), thought)
+
+    @staticmethod
+    def _partner(rng: random.Random) -> str:
+        """Asks whom one is talking to: 我在跟谁说话, or 和我说话的是谁."""
+        company, partner, talking = rng.choice(_WITH), rng.choice(_PARTNERS), rng.choice(_TALKING)
+        if company.endswith("我"):
+            return f"{company}{talking}的是{partner}"
+        return rng.choice(("", "", "你能告诉我", "请问")) + company + partner + talking
 
     def _zoo(self, rng: random.Random) -> Dialogue:
         visit = rng.choice(_WHEN) + rng.choice(_ZOO_VISITS)
