@@ -31,7 +31,7 @@ PROTOC      = $(BIN)/python -m grpc_tools.protoc -I protos
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev run demo test check format protos bench train eval k8s-validate images certs clean
+.PHONY: help setup dev run demo test chaos check format protos bench train eval k8s-validate images certs clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,7 +49,10 @@ demo: setup ## start everything, ask about two photos, show answers and timings,
 	@exec $(BIN)/python examples/demo.py $(ARGS)
 
 test: dev ## run the whole test suite (ARGS="-k name", JOBS=4)
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest --ignore tests/chaos -n $(JOBS) --dist loadfile $(ARGS)
+
+chaos: dev ## break real processes under load; a table and a line of JSON (ARGS="-k freeze")
+	@$(BIN)/pytest tests/chaos $(ARGS)
 
 check: dev ## formatting, lint, types, import rules, proto lint, proto compatibility
 	$(BIN)/ruff format --check

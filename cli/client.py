@@ -3,6 +3,7 @@
 import base64
 import json
 import mimetypes
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,13 +33,22 @@ class Piece:
 class Gateway:
     """Talks to one server; use as a context manager."""
 
-    def __init__(self, url: str = DEFAULT_URL, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        transport: httpx.BaseTransport | None = None,
+        *,
+        api_key: str | None = None,
+        ca: Path | None = None,
+    ) -> None:
         self.url = url.rstrip("/")
         # A server named by the user is reached directly, whatever proxy the environment sets.
         self._http = httpx.Client(
             base_url=self.url,
             timeout=httpx.Timeout(READ_TIMEOUT_S, connect=5.0),
             transport=transport,
+            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+            verify=ssl.create_default_context(cafile=ca) if ca else True,
             trust_env=False,
         )
 

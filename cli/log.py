@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 COLOURS = (36, 35, 33, 32, 34, 31)  # ANSI: cyan, magenta, yellow, green, blue, red
@@ -23,6 +24,9 @@ class MergedLog:
 
     def write(self, name: str, text: str) -> None:
         """Writes one line (or several) at once."""
-        for line in text.splitlines() or [""]:
-            print(f"{self._prefixes[name]}{line}", file=self._stream)
-        self._stream.flush()
+        self.show("\n".join(f"{self._prefixes[name]}{line}" for line in text.splitlines() or [""]))
+
+    def show(self, text: str) -> None:
+        """Writes text as it stands; what a full disk or a closed pipe does not take is lost, and no more."""
+        with suppress(OSError):
+            print(text, file=self._stream, flush=True)

@@ -12,7 +12,19 @@ from cli.client import DEFAULT_URL, Gateway, GatewayError, user_message
 
 app = typer.Typer(help="Serve and use AutoGLM.", no_args_is_help=True, add_completion=False)
 
+keys = typer.Typer(help="Keys that open the gateway and the services.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
 Url = Annotated[str, typer.Option("--url", envvar="AUTOGLM_URL", help="Address of a running server.")]
+
+ApiKey = Annotated[
+    str | None,
+    typer.Option("--api-key", envvar="AUTOGLM_API_KEY", help="Key, where the server asks for one."),
+]
+Authority = Annotated[
+    Path | None,
+    typer.Option("--ca", envvar="AUTOGLM_CA", help="Who signed the server's certificate.", exists=True),
+]
 
 
 class Dtype(StrEnum):
@@ -51,12 +63,14 @@ def serve(
 @app.command()
 def chat(
     url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    ca: Authority = None,
     think: Annotated[bool, typer.Option(help="Let the model think first, and show it.")] = False,
 ) -> None:
     """Talk to a running server; /image PATH adds a picture."""
     from cli.chat import Chat
 
-    with Gateway(url) as gateway:
+    with Gateway(url, api_key=api_key, ca=ca) as gateway:
         try:
             gateway.model()
         except GatewayError as error:
@@ -68,11 +82,13 @@ def chat(
 def caption(
     files: Annotated[list[Path], typer.Argument(help="Picture files.", exists=True, dir_okay=False)],
     url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    ca: Authority = None,
     prompt: Annotated[str, typer.Option(help="What to ask about each picture.")] = "描述这张图片。",
 ) -> None:
     """Describe pictures with a running server, one line each."""
     failed = False
-    with Gateway(url) as gateway:
+    with Gateway(url, api_key=api_key, ca=ca) as gateway:
         for file in files:
             try:
                 completion = gateway.answer([user_message(prompt, [file])])
@@ -96,6 +112,19 @@ def doctor(
     checks = list(examine(model or DEFAULT_MODEL, host, port))
     Console().print(table(checks))
     raise typer.Exit(int(not all(check.passed for check in checks)))
+
+
+@keys.command("new")
+def new_key(
+    name: Annotated[str, typer.Argument(help="Who will hold it; appears in the access log.")] = "somebody",
+) -> None:
+    """Print a fresh key, and the line with its hash that lets it in."""
+    from servicekit.keys import hash_of, new_key
+
+    key = new_key()
+    typer.echo(f"key   {key}")
+    typer.echo(f"line  {name} {hash_of(key)}")
+    typer.echo("Give the key to its holder and forget it; the line goes into the file of keys.", err=True)
 
 
 def _failure(message: str) -> typer.Exit:

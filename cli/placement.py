@@ -8,23 +8,26 @@ from autoglm.llm.v1 import llm_pb2, llm_pb2_grpc
 from autoglm.speech.v1 import speech_pb2, speech_pb2_grpc
 from autoglm.tensor.v1 import tensor_pb2
 from autoglm.vision.v1 import vision_pb2, vision_pb2_grpc
+from servicekit.channel import open_channel
+from servicekit.settings import TLSSettings
 
 TIMEOUT_S = 10.0
 
 
-async def placements(targets: Mapping[str, str]) -> list[str]:
+async def placements(targets: Mapping[str, str], tls: TLSSettings | None = None) -> list[str]:
     """One line per service: device, size and element type of its model, and its address."""
     return [
-        f"{name:<6} {await _describe(name, target)}, gRPC at {target}" for name, target in targets.items()
+        f"{name:<6} {await _describe(name, target, tls)}, gRPC at {target}"
+        for name, target in targets.items()
     ]
 
 
-async def _describe(name: str, target: str) -> str:
-    async with grpc.aio.insecure_channel(target) as channel:
+async def _describe(name: str, target: str, tls: TLSSettings | None) -> str:
+    async with open_channel(target, tls=tls) as channel:
         try:
             model = await _get_model(name, channel)
         except grpc.aio.AioRpcError as error:
-            return f"has no model ({error.code().name})"
+            return f"shows no model ({error.code().name})"
     if not model.loaded:
         return f"{model.name} validated, loads on first use"
     kind = tensor_pb2.DataType.Name(model.data_type).removeprefix("DATA_TYPE_").lower()

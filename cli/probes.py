@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import ssl
 
 import grpc
 import grpc.aio
@@ -22,13 +23,16 @@ async def grpc_serving(target: str, service: str) -> bool:
         return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-async def http_ok(host: str, port: int, path: str) -> bool:
+async def http_ok(host: str, port: int, path: str, *, encrypted: bool = False) -> bool:
     """Whether a GET answers 200."""
-    return await asyncio.to_thread(_get_ok, host, port, path)
+    return await asyncio.to_thread(_get_ok, host, port, path, encrypted)
 
 
-def _get_ok(host: str, port: int, path: str) -> bool:
+def _get_ok(host: str, port: int, path: str, encrypted: bool) -> bool:
     connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+    if encrypted:  # asks whether our own process answers; whose certificate that is does not matter
+        context = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == 200

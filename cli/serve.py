@@ -28,13 +28,13 @@ async def serve(topology: Topology) -> None:
             stop.set()
 
     async def on_ready() -> None:
-        for line in await placements(topology.targets):
+        for line in await placements(topology.targets, topology.tls):
             log.write(NAME, line)
         log.write(NAME, f"Loaded in {time.monotonic() - started:.1f} s")
         log.write(NAME, f"FastAPI server running at {topology.url}")
         log.write(NAME, "OpenAI-compatible API available at /v1/chat/completions")
         log.write(NAME, "Ready. Try it from another terminal:")
-        print(f"\n{curl(topology)}\n", flush=True)
+        log.show(f"\n{curl(topology)}\n")
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -47,7 +47,8 @@ async def serve(topology: Topology) -> None:
 def curl(topology: Topology) -> str:
     """A first question that can be pasted into a shell."""
     body = {"model": topology.model.name, "messages": [{"role": "user", "content": "你好"}]}
+    key = '-H "Authorization: Bearer $AUTOGLM_API_KEY" ' if topology.needs_key else ""
     return (
-        f"curl {topology.url}/v1/chat/completions -H 'Content-Type: application/json' "
+        f"curl {topology.url}/v1/chat/completions -H 'Content-Type: application/json' {key}"
         f"-d '{json.dumps(body, ensure_ascii=False)}'"
     )

@@ -13,7 +13,15 @@ from cli.bundle import DEFAULT_MODEL, PARTS, REPOSITORY, check_bundle
 from cli.child import Program
 from cli.ports import LOOPBACK, is_free, pick_ports
 from cli.probes import grpc_serving, http_ok
-from servicekit.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, ServerSettings, load_settings
+from servicekit.settings import (
+    CONFIG_VARIABLE,
+    DEFAULT_CONFIG,
+    KeyPair,
+    KeySettings,
+    Settings,
+    TLSSettings,
+    load_settings,
+)
 
 SERVICES = {  # by their name in grpc.health
     "vision": "autoglm.vision.v1.VisionService",
@@ -28,16 +36,21 @@ class PortInUseError(Exception):
     """Somebody else listens on the gateway's port."""
 
 
-class ProcessSettings(ServerSettings):
+class ProcessSettings(Settings):
     """What the supervisor must know of any process; each process checks its own section in full."""
 
     model_config = ConfigDict(extra="ignore")
 
+    host: str = LOOPBACK
     port: int = 0
     health_port: int = 0
     metrics_port: int | None = 0
     model: Path = DEFAULT_MODEL
     num_threads: int = 0
+    drain_seconds: float = 20.0
+    https: KeyPair | None = None
+    api_keys: KeySettings = KeySettings()
+    tls: TLSSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,10 @@ class Topology:
     host: str
     port: int
     targets: dict[str, str]
+    https: bool = False
+    needs_key: bool = False
+    tls: TLSSettings | None = None
+    """How the gateway meets the services."""
 
     @property
     def names(self) -> list[str]:
@@ -70,7 +87,7 @@ class Topology:
     @property
     def url(self) -> str:
         """Where a client on this machine reaches the gateway."""
-        return f"http://{_reachable(self.host)}:{self.port}"
+        return f"{'https' if self.https else 'http'}://{_reachable(self.host)}:{self.port}"
 
 
 def plan(options: Options) -> Topology:
@@ -82,7 +99,7 @@ def plan(options: Options) -> Topology:
     settings = {name: load_settings(name, ProcessSettings, config) for name in (*SERVICES, GATEWAY)}
     model = _find_model(options.model or settings["llm"].model)
     check_bundle(model)
-    host = options.host or settings[GATEWAY].host
+    host, https = options.host or settings[GATEWAY].host, settings[GATEWAY].https is not None
     port = _gateway_port(host, settings[GATEWAY].port if options.port is None else options.port)
     ports = _service_ports({name: settings[name] for name in SERVICES})
     targets = {name: f"{LOOPBACK}:{own['port']}" for name, own in ports.items()}
@@ -110,7 +127,7 @@ def plan(options: Options) -> Topology:
     exposure = {"insecure": True} if options.insecure else {}
     gateway = program(
         GATEWAY,
-        partial(http_ok, _reachable(host), port, "/health/ready"),
+        partial(http_ok, _reachable(host), port, "/health/ready", encrypted=https),
         host=host,
         port=port,
         llm_target=targets["llm"],
@@ -118,7 +135,9 @@ def plan(options: Options) -> Topology:
         **exposure,
     )
     llm = service("llm", vision_target=targets["vision"])
-    return Topology([[service("vision"), service("speech")], [llm], [gateway]], model, host, port, targets)
+    tiers = [[service("vision"), service("speech")], [llm], [gateway]]
+    needs_key = bool(settings[GATEWAY].api_keys)
+    return Topology(tiers, model, host, port, targets, https, needs_key, settings[GATEWAY].tls)
 
 
 def available_cores() -> int:

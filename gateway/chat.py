@@ -46,7 +46,7 @@ def to_generate_request(request: ChatRequest, settings: GatewaySettings) -> llm_
         ],
         sampling=_sampling(request),
         enable_thinking=request.thinks,
-        cache_salt=request.cache_salt,
+        cache_salt=request.cache_salt or "",
         priority=request.priority,
     )
 
@@ -67,7 +67,8 @@ def param_of(field: str | None, request: ChatRequest) -> str | None:
             elif isinstance(part, AudioPart):
                 path += ".input_audio.data"
         return path
-    return field.removeprefix("sampling.")
+    name = field.removeprefix("sampling.")
+    return "max_completion_tokens" if name == "max_tokens" and request.max_completion_tokens else name
 
 
 def _parts(message: Message, param: str) -> Iterator[tuple[Part, str]]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from autoglm.llm.v1 import llm_pb2, llm_pb2_grpc
 from gateway.settings import GatewaySettings
+from servicekit.breaker import Breaker
 from servicekit.channel import open_channel
 from servicekit.errors import ServiceError, Unavailable, from_rpc_error
 
@@ -41,36 +42,49 @@ class LLMClient:
     def __init__(self, channel: grpc.aio.Channel, settings: GatewaySettings):
         self._stub = llm_pb2_grpc.LLMServiceStub(channel)
         self._timeout_s, self._retries = settings.request_timeout_s, settings.retries
+        self._breaker = Breaker("llm")
         self._model: Model | None = None
 
     async def model(self, *, fresh: bool = False) -> Model:
         """The served model; asked once, and again when `fresh`. Raises ServiceError."""
         if self._model is None or fresh:
-            try:
-                answer = await self._stub.GetModel(llm_pb2.GetModelRequest(), timeout=MODEL_TIMEOUT_S)
-            except grpc.aio.AioRpcError as error:
-                raise _named(error) from error
+            with self._breaker.guard():
+                try:
+                    answer = await self._stub.GetModel(llm_pb2.GetModelRequest(), timeout=MODEL_TIMEOUT_S)
+                except grpc.aio.AioRpcError as error:
+                    raise self._named(error) from error
             self._model = Model(answer.model.name, answer.max_context_tokens)
         return self._model
 
-    async def generate(self, request: llm_pb2.GenerateRequest) -> AsyncIterator[llm_pb2.GenerateResponse]:
-        """Deltas, then one finish; leaving early cancels the call. Raises ServiceError."""
-        for retries_left in range(self._retries, -1, -1):
-            call = self._stub.Generate(request, timeout=self._timeout_s)
-            said_something = False
-            try:
-                async for response in call:
-                    said_something = True
-                    yield response
-                return
-            except grpc.aio.AioRpcError as error:
-                known = _named(error)
-                if said_something or not retries_left or known.reason != "LLM_UNAVAILABLE":
-                    raise known from error
-                log.warning("the llm service cannot be reached; trying again", left=retries_left)
-                await asyncio.sleep(RETRY_PAUSE_S * (0.5 + random.random()))
-            finally:
-                call.cancel()
+    async def generate(
+        self, request: llm_pb2.GenerateRequest
+    ) -> AsyncGenerator[llm_pb2.GenerateResponse, None]:
+        """Deltas, then one finish; closing it early cancels the call. Raises ServiceError."""
+        with self._breaker.guard() as answered:
+            for retries_left in range(self._retries, -1, -1):
+                call = self._stub.Generate(request, timeout=self._timeout_s)
+                said_something = False
+                try:
+                    async for response in call:
+                        said_something = True
+                        answered()
+                        yield response
+                    return
+                except grpc.aio.AioRpcError as error:
+                    known = self._named(error)
+                    if said_something or not retries_left or known.reason != "LLM_UNAVAILABLE":
+                        raise known from error
+                    log.warning("the llm service cannot be reached; trying again", left=retries_left)
+                    await asyncio.sleep(RETRY_PAUSE_S * (0.5 + random.random()))
+                finally:
+                    call.cancel()
+
+    def _named(self, error: grpc.aio.AioRpcError) -> ServiceError:
+        """The service's error; where it did not get to say anything, the service is named."""
+        known = from_rpc_error(error)
+        if isinstance(known, Unavailable) and known.reason == "UNAVAILABLE":
+            return self._breaker.unavailable()
+        return known
 
 
 class HealthClient:
@@ -102,7 +116,7 @@ class Clients:
             "vision": settings.vision_health_target,
             "speech": settings.speech_health_target,
         }
-        self._llm_channel = open_channel(settings.llm_target)
+        self._llm_channel = open_channel(settings.llm_target, tls=settings.tls)
         self._health_channels = {name: open_channel(target) for name, target in targets.items() if target}
         self.llm = LLMClient(self._llm_channel, settings)
         self.health = HealthClient(self._health_channels)
@@ -113,11 +127,3 @@ class Clients:
     async def __aexit__(self, *_: object) -> None:
         for channel in (self._llm_channel, *self._health_channels.values()):
             await channel.close()
-
-
-def _named(error: grpc.aio.AioRpcError) -> ServiceError:
-    """The service's error; where it did not get to say anything, the service is named."""
-    known = from_rpc_error(error)
-    if isinstance(known, Unavailable) and known.reason == "UNAVAILABLE":
-        return Unavailable("LLM_UNAVAILABLE", "The llm service cannot be reached.", retry_after_s=1.0)
-    return known

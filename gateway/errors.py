@@ -77,11 +77,16 @@ def from_service(error: ServiceError, param: str | None) -> ApiError:
     return ApiError(status, error.reason, error.message, param=param, retry_after_s=error.retry_after_s)
 
 
+def unforeseen() -> ApiError:
+    """What is said of a fault of ours."""
+    return ApiError(500, "INTERNAL", "Something went wrong here; the request id finds it in the log.")
+
+
 def install(app: FastAPI) -> None:
     """Makes every error of the app speak the envelope."""
 
     async def api_error(request: Request, error: Exception) -> JSONResponse:
-        known = error if isinstance(error, ApiError) else _unforeseen()
+        known = error if isinstance(error, ApiError) else unforeseen()
         return JSONResponse(known.body, known.status, known.headers)
 
     async def http_error(request: Request, error: Exception) -> JSONResponse:
@@ -95,10 +100,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(Exception, api_error)
-
-
-def _unforeseen() -> ApiError:
-    return ApiError(500, "INTERNAL", "Something went wrong here; the request id finds it in the log.")
 
 
 def _type_of(status: int) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import time
+from urllib.parse import quote
 
 import structlog
 from opentelemetry import propagate, trace
@@ -10,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.metrics import REQUESTS, SECONDS
 from servicekit.channel import REQUEST_ID
-from servicekit.telemetry import new_request_id, request_id, tracer
+from servicekit.telemetry import caller, new_request_id, request_id, tracer
 
 QUIET = ("/health/", "/metrics")  # counted, not logged
 
@@ -42,18 +43,19 @@ class RequestContext:
                 MutableHeaders(scope=message)[REQUEST_ID] = current
             await send(message)
 
-        path = scope["path"]
-        try:
-            with tracer().start_as_current_span(
-                f"{scope['method']} {path}",
-                context=propagate.extract(dict(headers)),
-                kind=trace.SpanKind.SERVER,
-            ):
+        method = scope["method"]
+        with tracer().start_as_current_span(
+            method, context=propagate.extract(dict(headers)), kind=trace.SpanKind.SERVER
+        ) as span:
+            try:
                 await self._app(scope, receive, send_with_id)
-        finally:
-            seconds = time.monotonic() - started
-            route = getattr(scope.get("route"), "path", "unknown")
-            REQUESTS.labels(route, status).inc()
-            SECONDS.labels(route).observe(seconds)
-            if not path.startswith(QUIET):
-                log.info(f"{scope['method']} {path}", status=status, ms=round(seconds * 1e3, 1))
+            finally:
+                seconds = time.monotonic() - started
+                route = getattr(scope.get("route"), "path", "unknown")
+                span.update_name(f"{method} {route}")
+                REQUESTS.labels(route, status).inc()
+                SECONDS.labels(route).observe(seconds)
+                if not route.startswith(QUIET):
+                    path = quote(scope["path"])  # a line break in it must not begin a line of the log
+                    known = {"caller": name} if (name := caller.get()) else {}
+                    log.info(f"{method} {path}", status=status, ms=round(seconds * 1e3, 1), **known)

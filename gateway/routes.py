@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import structlog
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from autoglm.llm.v1 import llm_pb2
@@ -15,30 +16,24 @@ from gateway import chat, sse
 from gateway.answer import Answer
 from gateway.body import read_body, unless_disconnected
 from gateway.clients import Clients, Model
-from gateway.errors import ApiError, from_service
+from gateway.errors import ApiError, from_service, unforeseen
 from gateway.metrics import FIRST_TOKEN_SECONDS, STREAMS, TOKENS
+from gateway.openapi import CHAT_BODY
 from gateway.schemas import ChatRequest, parse_request
 from gateway.settings import GatewaySettings
 from servicekit.errors import ServiceError
 from servicekit.telemetry import request_id
 
-log = structlog.get_logger("chat")
+Events = AsyncGenerator[llm_pb2.GenerateResponse, None]
 
-_CHAT_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": ChatRequest.model_json_schema(ref_template="#/$defs/{model}")}
-        },
-    }
-}
+log = structlog.get_logger("chat")
 
 
 def create_router(clients: Clients, settings: GatewaySettings) -> APIRouter:
     """All routes over the given services."""
     router = APIRouter()
 
-    @router.post("/v1/chat/completions", summary="Answer a conversation", openapi_extra=_CHAT_BODY)
+    @router.post("/v1/chat/completions", summary="Answer a conversation", openapi_extra=CHAT_BODY)
     async def chat_completions(request: Request) -> Response:
         started = time.monotonic()
         parsed = parse_request(await read_body(request, settings.max_body_bytes))
@@ -53,7 +48,7 @@ def create_router(clients: Clients, settings: GatewaySettings) -> APIRouter:
         FIRST_TOKEN_SECONDS.observe(time.monotonic() - started)
         options = parsed.stream_options
         stream = _stream(first, events, answer, include_usage=bool(options and options.include_usage))
-        return StreamingResponse(stream, media_type=sse.MEDIA_TYPE, headers=sse.HEADERS)
+        return sse.EventStream(stream)
 
     @router.get("/v1/models", summary="List the served model")
     async def models() -> dict[str, Any]:
@@ -96,35 +91,29 @@ def create_router(clients: Clients, settings: GatewaySettings) -> APIRouter:
     return router
 
 
-async def _events(
-    clients: Clients, asked: llm_pb2.GenerateRequest, parsed: ChatRequest
-) -> AsyncIterator[llm_pb2.GenerateResponse]:
+async def _events(clients: Clients, asked: llm_pb2.GenerateRequest, parsed: ChatRequest) -> Events:
     """The llm's events; its errors in the words of the request."""
     try:
-        async for event in clients.llm.generate(asked):
-            yield event
+        async with aclosing(clients.llm.generate(asked)) as events:
+            async for event in events:
+                yield event
     except ServiceError as error:
         raise from_service(error, chat.param_of(error.field, parsed)) from error
 
 
-async def _whole(
-    events: AsyncIterator[llm_pb2.GenerateResponse], answer: Answer, started: float
-) -> dict[str, Any]:
-    async for event in events:
-        if answer.is_empty:
-            FIRST_TOKEN_SECONDS.observe(time.monotonic() - started)
-        answer.push(event)
+async def _whole(events: Events, answer: Answer, started: float) -> dict[str, Any]:
+    async with aclosing(events):
+        async for event in events:
+            if answer.is_empty:
+                FIRST_TOKEN_SECONDS.observe(time.monotonic() - started)
+            answer.push(event)
     _count(answer)
     return answer.completion
 
 
 async def _stream(
-    first: llm_pb2.GenerateResponse,
-    events: AsyncIterator[llm_pb2.GenerateResponse],
-    answer: Answer,
-    *,
-    include_usage: bool,
-) -> AsyncIterator[bytes]:
+    first: llm_pb2.GenerateResponse, events: Events, answer: Answer, *, include_usage: bool
+) -> AsyncGenerator[bytes, None]:
     """Chunks and [DONE]; a stream that fails ends with an error object instead."""
     with STREAMS.track_inprogress():
         try:
@@ -139,12 +128,13 @@ async def _stream(
             _count(answer)
             yield sse.DONE
         except ApiError as error:
+            log.warning("a stream failed", code=error.code)
             yield sse.event(error.body)
         except Exception:
             log.exception("a stream failed unforeseen")
-            yield sse.event(ApiError(500, "INTERNAL", "Something went wrong; the request id finds it.").body)
+            yield sse.event(unforeseen().body)
         finally:
-            await events.aclose()  # type: ignore[attr-defined]
+            await events.aclose()
 
 
 def _count(answer: Answer) -> None:

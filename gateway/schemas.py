@@ -57,13 +57,13 @@ class Message(_Schema):
     """One turn; `content` is a string or a list of parts."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[dict[str, Any]] | None = None
+    content: str | list[Any] | None = None
 
 
 class StreamOptions(_Schema):
     """`include_usage` adds a last chunk with the usage."""
 
-    include_usage: bool = False
+    include_usage: bool | None = None
 
 
 class ResponseFormat(_Schema):
@@ -72,15 +72,22 @@ class ResponseFormat(_Schema):
     type: Literal["text"]
 
 
+class Switches(_Schema):
+    """Whether the model thinks, and whether its thoughts are kept apart; see docs/thinking.md."""
+
+    enable_thinking: bool | None = None
+    return_reasoning: bool | None = None
+
+
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class ChatRequest(_Schema):
+class ChatRequest(Switches):
     """Body of POST /v1/chat/completions."""
 
-    model: str = ""
+    model: str = Field("", max_length=256)
     messages: list[Message] = Field(min_length=1)
-    stream: bool = False
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(None, ge=1, le=INT32)
     max_completion_tokens: int | None = Field(None, ge=1, le=INT32)
@@ -98,11 +105,10 @@ class ChatRequest(_Schema):
     tools: list[Any] | None = Field(None, max_length=0)
     functions: list[Any] | None = Field(None, max_length=0)
     modalities: list[Literal["text"]] | None = None
-    enable_thinking: bool | None = None
-    return_reasoning: bool | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
-    cache_salt: str = Field("", max_length=256)
-    priority: int = Field(0, ge=-1000, le=1000)
+    logit_bias: dict[str, Any] | None = Field(None, max_length=0)
+    chat_template_kwargs: Switches | None = None
+    cache_salt: str | None = Field(None, max_length=256)
+    priority: int | None = Field(None, ge=-1000, le=1000)
 
     @property
     def thinks(self) -> bool:
@@ -116,7 +122,7 @@ class ChatRequest(_Schema):
 
     def _switch(self, name: str) -> bool:
         own = getattr(self, name)
-        return bool((self.chat_template_kwargs or {}).get(name) if own is None else own)
+        return bool(getattr(self.chat_template_kwargs, name, None) if own is None else own)
 
 
 _WHY_NOT = {
@@ -126,10 +132,11 @@ _WHY_NOT = {
     "tools": "Tools are not called.",
     "functions": "Functions are not called.",
     "modalities": "Only text is made.",
+    "logit_bias": "Biases of tokens are not applied.",
 }
 
 
-def parse_request(body: bytes) -> ChatRequest:
+def parse_request(body: bytes | bytearray) -> ChatRequest:
     """Raises ApiError 400 that names the parameter."""
     try:
         return ChatRequest.model_validate_json(body)
@@ -137,8 +144,10 @@ def parse_request(body: bytes) -> ChatRequest:
         raise _refusal(error) from error
 
 
-def parse_part(raw: dict[str, Any], param: str) -> Part:
+def parse_part(raw: Any, param: str) -> Part:
     """One content part; raises ApiError 400 that names it."""
+    if not isinstance(raw, dict):
+        raise invalid("A content part is an object with a type.", param)
     kind = raw.get("type")
     schema = PART_TYPES.get(kind) if isinstance(kind, str) else None
     if schema is None:
@@ -153,8 +162,7 @@ def _refusal(error: ValidationError, prefix: str = "") -> ApiError:
     first = error.errors(include_url=False, include_context=False)[0]
     if first["type"] == "json_invalid":
         return invalid("The body is not valid JSON.", None, "invalid_json")
-    loc = first["loc"][:1] if first["loc"][:1] == ("stop",) else first["loc"]
-    param = prefix
+    param, loc = prefix, first["loc"]
     for step in loc:
         if isinstance(step, int):
             param += f"[{step}]"

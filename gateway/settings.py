@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from servicekit.settings import Settings
+from servicekit.channel import MAX_MESSAGE_BYTES
+from servicekit.settings import KeyPair, KeySettings, Settings, TLSSettings
 
 MIB = 1 << 20
 
@@ -14,6 +15,14 @@ class GatewaySettings(Settings):
     port: int = Field(8000, ge=0, le=65535)
     insecure: bool = False
     """Allows plaintext HTTP beyond loopback."""
+    https: KeyPair | None = None
+    """What clients are shown; unset: plaintext HTTP."""
+    tls: TLSSettings | None = None
+    """How the services are met; unset: plaintext."""
+    api_keys: KeySettings = KeySettings()
+    """With any, a client needs one of them."""
+    metrics_need_key: bool = False
+    """Keeps /metrics for holders of a key, too."""
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
     drain_seconds: float = Field(20.0, ge=0)
     """How long running answers may go on after SIGTERM."""
@@ -31,10 +40,15 @@ class GatewaySettings(Settings):
     retries: int = Field(2, ge=0, le=5)
     """Further tries when the llm service cannot be reached, before the first token only."""
 
-    max_body_bytes: int = Field(48 * MIB, ge=1024)
+    max_body_bytes: int = Field(48 * MIB, ge=1024, le=MAX_MESSAGE_BYTES)
     max_media_bytes: int = Field(20 * MIB, ge=1024)
     """Largest picture or clip, decoded."""
     max_media_parts: int = Field(16, ge=1)
     """Pictures and clips in one conversation."""
     compress_images: bool = False
     """Sends pictures on as JPEG (quality 80) within 512x512; coordinates then no longer match."""
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether clients meet TLS."""
+        return self.https is not None

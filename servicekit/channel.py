@@ -6,7 +6,10 @@ from typing import Any
 import grpc
 from opentelemetry import propagate
 
+from servicekit.renewal import RenewedChannel
+from servicekit.settings import TLSSettings
 from servicekit.telemetry import remaining_time, request_id
+from servicekit.tls import channel_credentials
 
 DEFAULT_TIMEOUT_S = 60.0
 MAX_MESSAGE_BYTES = 64 << 20
@@ -14,22 +17,36 @@ REQUEST_ID = "x-request-id"
 SERVICE_CONFIG = '{"loadBalancingConfig": [{"round_robin": {}}]}'
 
 
-def open_channel(target: str, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> grpc.aio.Channel:
-    """A plaintext channel; calls without a timeout inherit the deadline of the request being served."""
+def open_channel(
+    target: str, *, max_message_bytes: int = MAX_MESSAGE_BYTES, tls: TLSSettings | None = None
+) -> grpc.aio.Channel:
+    """A channel, in plaintext unless told otherwise; SettingsError when certificates cannot be read.
+
+    Calls without a timeout inherit the deadline of the request being served.
+    """
     options = [
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", max_message_bytes),
-        ("grpc.keepalive_time_ms", 20_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
+        # Who is frozen, or gone without a word, is given up on after 7 seconds. ping_timeout is what ends the
+        # wait for a ping; left out, it takes a minute, however short keepalive_timeout is.
+        ("grpc.keepalive_time_ms", 3_000),
+        ("grpc.keepalive_timeout_ms", 4_000),
+        ("grpc.http2.ping_timeout_ms", 4_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2_000),
+        ("grpc.min_reconnect_backoff_ms", 2_000),  # also how long one attempt to connect may take
         ("grpc.service_config", SERVICE_CONFIG),
         ("grpc.enable_retries", 0),
     ]
     interceptors = [_UnaryUnary(), _UnaryStream(), _StreamUnary(), _StreamStream()]
-    return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
+    if tls is None:
+        return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
+    return RenewedChannel(
+        channel_credentials(tls),
+        lambda shown: grpc.aio.secure_channel(target, shown, options=options, interceptors=interceptors),
+    )
 
 
 def prepare(details: grpc.aio.ClientCallDetails) -> grpc.aio.ClientCallDetails:

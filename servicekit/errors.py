@@ -105,12 +105,12 @@ _BY_CODE: dict[grpc.StatusCode, type[ServiceError]] = {
         Unavailable,
         DeadlineExceeded,
         Unimplemented,
-        Unauthenticated,
-        PermissionDenied,
         Cancelled,
         Internal,
     )
 }
+
+_REFUSALS = (Unauthenticated.code, PermissionDenied.code)
 
 
 def to_status(error: ServiceError, domain: str) -> status_pb2.Status:
@@ -130,7 +130,10 @@ def to_status(error: ServiceError, domain: str) -> status_pb2.Status:
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> ServiceError:
-    """The way back; without details the reason is the name of the code."""
+    """The way back; without details the reason is the name of the code.
+
+    That a service refuses to serve *us* comes back as Internal: it is no fault of whom we serve.
+    """
     reason, field, retry_after_s = error.code().name, None, None
     for detail in _details(error):
         info, bad, retry = (
@@ -144,8 +147,11 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> ServiceError:
             field = bad.field_violations[0].field
         elif detail.Unpack(retry):
             retry_after_s = retry.retry_delay.ToNanoseconds() / 1e9
+    message = error.details() or reason
+    if error.code() in _REFUSALS:
+        message = f"A service does not let this one call it. {message}"
     kind = _BY_CODE.get(error.code(), Internal)
-    return kind(reason, error.details() or reason, field=field, retry_after_s=retry_after_s)
+    return kind(reason, message, field=field, retry_after_s=retry_after_s)
 
 
 def _details(error: grpc.aio.AioRpcError) -> list[any_pb2.Any]:

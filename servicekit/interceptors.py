@@ -12,9 +12,11 @@ from grpc_status import rpc_status
 from opentelemetry import propagate, trace
 from prometheus_client import Counter, Gauge, Histogram
 
+from servicekit.callers import Callers
 from servicekit.channel import REQUEST_ID
 from servicekit.errors import Internal, ServiceError, to_status
-from servicekit.telemetry import deadline, new_request_id, remaining_time, request_id, tracer
+from servicekit.settings import CallerSettings
+from servicekit.telemetry import caller, deadline, new_request_id, remaining_time, request_id, tracer
 
 log = structlog.get_logger("access")
 
@@ -32,8 +34,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ServerInterceptor(grpc.aio.ServerInterceptor):
     """Wraps each handler once, whatever its shape. Handlers that stream are async generators."""
 
-    def __init__(self, domain: str):
-        self._domain = domain
+    def __init__(self, domain: str, callers: CallerSettings):
+        """Raises SettingsError when the tokens cannot be read."""
+        self._domain, self._callers = domain, Callers(callers)
 
     async def intercept_service(
         self,
@@ -72,6 +75,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         """Context before a call; status, metrics and a line in the log after it."""
         with _observed(method, context):
             try:
+                caller.set(self._callers.identify(context))
                 yield
             except grpc.aio.InternalError as error:  # grpc's word for a write after the client left
                 raise asyncio.CancelledError from error
@@ -119,7 +123,8 @@ def _observed(method: str, context: Context) -> Iterator[None]:
         CALLS.labels(method, code.name).inc()
         SECONDS.labels(method).observe(seconds)
         if not method.startswith(QUIET):
-            log.info(method.rpartition("/")[2], code=code.name, ms=round(seconds * 1e3, 1))
+            known = {"caller": name} if (name := caller.get()) else {}
+            log.info(method.rpartition("/")[2], code=code.name, ms=round(seconds * 1e3, 1), **known)
 
 
 def _call_is_cancelled(error: BaseException) -> bool:

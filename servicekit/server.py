@@ -23,8 +23,9 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
 from servicekit.interceptors import ServerInterceptor
-from servicekit.settings import ServerSettings, SettingsError, load_settings
+from servicekit.settings import ServerSettings, SettingsError, TLSSettings, load_settings
 from servicekit.telemetry import configure_logging, configure_tracing
+from servicekit.tls import server_credentials
 
 LIVENESS = "liveness"
 WHOLE_PROCESS = ""  # what a probe asks about when it names no service
@@ -70,10 +71,10 @@ class RunningServer:
     """A service that answers, with its health beside it."""
 
     def __init__(self, service: Service, settings: ServerSettings):
-        check_exposure(settings.host, insecure=settings.insecure)
+        check_exposure(settings.host, insecure=settings.insecure, encrypted=settings.encrypted)
         self._service, self._settings = service, settings
         self._server = grpc.aio.server(
-            interceptors=[ServerInterceptor(service.domain)],
+            interceptors=[ServerInterceptor(service.domain, settings.callers)],
             options=_options(settings),
             maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
         )
@@ -103,9 +104,9 @@ class RunningServer:
         return server
 
     async def run_up(self) -> None:
-        """Raises SettingsError when a port cannot be bound."""
+        """Raises SettingsError when a port cannot be bound or a certificate not be used."""
         settings = self._settings
-        self.port = _bind(self._server, settings.host, settings.port)
+        self.port = _bind(self._server, settings.host, settings.port, settings.tls)
         health_port = _bind(self._health_server, settings.host, settings.health_port)
         await self._health.set(LIVENESS, SERVING)
         await self._set_ready(False)
@@ -180,7 +181,7 @@ def serve(name: str, kind: type[S], create: Callable[[S], Awaitable[Service]]) -
 
 
 async def _serve(create: Callable[[], Awaitable[Service]], settings: ServerSettings) -> None:
-    check_exposure(settings.host, insecure=settings.insecure)
+    check_exposure(settings.host, insecure=settings.insecure, encrypted=settings.encrypted)
     metrics_port = _serve_metrics(settings)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -217,24 +218,31 @@ def _serve_metrics(settings: ServerSettings) -> int | None:
     return server.server_port
 
 
-def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
+def _bind(server: grpc.aio.Server, host: str, port: int, tls: TLSSettings | None = None) -> int:
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    credentials = server_credentials(tls) if tls else None
     try:
+        if credentials:
+            return server.add_secure_port(address, credentials)
         return server.add_insecure_port(address)
     except RuntimeError as error:
         raise SettingsError(f"{address} cannot be bound; is the port taken?") from error
 
 
-def check_exposure(host: str, *, insecure: bool) -> None:
+def check_exposure(host: str, *, insecure: bool, encrypted: bool = False) -> None:
     """Plaintext beyond loopback has to be asked for; SettingsError."""
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost"
-    if not loopback and not insecure:
+    if not is_loopback(host) and not insecure and not encrypted:
         raise SettingsError(
-            f"host {host} is reachable from outside, in plaintext; set insecure: true to allow that"
+            f"host {host} is reachable from outside, in plaintext; use TLS, or insecure: true to allow that"
         )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a server that is bound to `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:

@@ -3,15 +3,16 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 CONFIG_VARIABLE = "AUTOGLM_CONFIG"
 DEFAULT_CONFIG = Path("config.yaml")
 PREFIX = "AUTOGLM_"
 SEPARATOR = "__"
+HASH_PATTERN = "sha256:[0-9a-f]{64}"
 
 
 class SettingsError(Exception):
@@ -24,6 +25,58 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class KeyPair(Settings):
+    """A certificate chain and its key: PEM files, read again when they change."""
+
+    certificate: Path
+    key: Path
+
+
+class TLSSettings(Settings):
+    """How a process meets the others: PEM files, read again when they change."""
+
+    certificate: Path | None = None
+    """Chain that is shown to callers, and to the services that are called."""
+    key: Path | None = None
+    client_ca: Path | None = None
+    """When serving: a caller must show a certificate that one of these signed (mutual TLS)."""
+    ca: Path | None = None
+    """When calling: who signs the certificates of services; unset believes the public authorities."""
+    token: Path | None = None
+    """When calling: file with a bearer token to send."""
+
+    @property
+    def pair(self) -> KeyPair | None:
+        """What is shown, if anything is."""
+        return KeyPair(certificate=self.certificate, key=self.key) if self.certificate and self.key else None
+
+    @model_validator(mode="after")
+    def _certificate_has_a_key(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key come together")
+        return self
+
+
+class KeySettings(Settings):
+    """Secrets that open, by their holders' names; only hashes are kept (`autoglm keys new`)."""
+
+    hashes: dict[str, Annotated[str, Field(pattern=f"^{HASH_PATTERN}$")]] = {}
+    file: Path | None = None
+    """More of them, one `name sha256:...` a line; read again when it changes."""
+
+    def __bool__(self) -> bool:
+        return bool(self.hashes or self.file)
+
+
+class CallerSettings(Settings):
+    """Who may call a service directly."""
+
+    tokens: KeySettings = KeySettings()
+    """Bearer tokens: with any, a caller needs one, or a client certificate."""
+    allowed: tuple[str, ...] = ()
+    """Names of those who may call; empty: whoever has a name."""
+
+
 class ServerSettings(Settings):
     """What every service needs to know. Port 0 takes any free port."""
 
@@ -32,6 +85,10 @@ class ServerSettings(Settings):
     health_port: int = Field(ge=0, le=65535)
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
     insecure: bool = False
+    """Allows plaintext beyond loopback."""
+    tls: TLSSettings | None = None
+    """Between the processes; unset: plaintext."""
+    callers: CallerSettings = CallerSettings()
     drain_seconds: float = Field(default=20.0, ge=0)
     """Time to stop in: what still runs after it is cut off."""
     lame_duck_seconds: float = Field(default=0.0, ge=0)
@@ -39,6 +96,19 @@ class ServerSettings(Settings):
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     max_message_bytes: int = Field(default=64 << 20, gt=0)
     max_concurrent_rpcs: int = Field(default=1024, gt=0)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether callers meet TLS."""
+        return self.tls is not None
+
+    @model_validator(mode="after")
+    def _callers_can_be_known(self) -> Self:
+        if self.tls and not self.tls.pair:
+            raise ValueError("tls needs certificate and key to serve with")
+        if self.callers.allowed and not self.callers.tokens and not (self.tls and self.tls.client_ca):
+            raise ValueError("callers.allowed needs names: set tls.client_ca or callers.tokens")
+        return self
 
 
 T = TypeVar("T", bound=Settings)

@@ -16,6 +16,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 OTLP_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
+caller: contextvars.ContextVar[str] = contextvars.ContextVar("caller", default="")
+"""Name of who asked, where names are known."""
 deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadline", default=None)
 """`time.monotonic` by which the request being served must be answered."""
 

@@ -14,9 +14,9 @@ MIB = 1024 * 1024
 class LLMSettings(ServerSettings):
     """Everything configurable, with its default."""
 
-    port: int = 50053
-    health_port: int = 51053
-    metrics_port: int | None = 52053
+    port: int = Field(50053, ge=0, le=65535)
+    health_port: int = Field(51053, ge=0, le=65535)
+    metrics_port: int | None = Field(52053, ge=0, le=65535)
 
     model: Path = Path("models/autoglm-mobile-tiny")
     """Folder of the bundle; its `llm` sub-folder is opened."""
@@ -32,6 +32,8 @@ class LLMSettings(ServerSettings):
     """Where pictures are encoded; empty: pictures are refused."""
     speech_target: str = ""
     """Where speech is encoded; empty: speech is refused."""
+    encode_timeout_s: float = Field(30.0, gt=0)
+    """Longest wait for one encode, its queue included; frozen encoders are noticed sooner."""
     embedding_cache_bytes: int = Field(256 * MIB, ge=0)
     staged_bytes: int = Field(512 * MIB, ge=MIB)
     """Embedded prompts held for requests that wait or run."""

@@ -1,5 +1,6 @@
 """The merged log."""
 
+import errno
 import io
 
 import pytest
@@ -38,3 +39,15 @@ def test_no_color_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     MergedLog(["llm"], stream).write("llm", "a")
     assert stream.getvalue() == "llm | a\n"
+
+
+class FullDisk(io.StringIO):
+    """A stream that takes nothing."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_costs_lines_and_no_more() -> None:
+    """Otherwise nobody would empty the children's pipes any more, and they would stand still."""
+    MergedLog(["llm"], FullDisk()).write("llm", "a")

@@ -8,6 +8,7 @@ import pytest
 from cli.bundle import BundleError
 from cli.child import Program
 from cli.ports import LOOPBACK, pick_ports
+from cli.serve import curl
 from cli.topology import Options, PortInUseError, Topology, plan, share_threads
 from servicekit.settings import CONFIG_VARIABLE, SettingsError
 
@@ -91,6 +92,17 @@ def test_a_missing_config_is_refused(tmp_path: Path) -> None:
 
 def test_a_server_on_all_interfaces_is_reached_over_loopback(config: Path, bundle: Path) -> None:
     assert plan(Options(config, bundle, host="0.0.0.0")).url.startswith(f"http://{LOOPBACK}:")
+
+
+def test_https_and_keys_show_in_the_address_and_the_first_question(
+    config: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Authorization" not in curl(plan(Options(config, bundle)))
+    monkeypatch.setenv("AUTOGLM_GATEWAY__HTTPS", "{certificate: a.pem, key: a.key}")
+    monkeypatch.setenv("AUTOGLM_GATEWAY__API_KEYS", "{file: keys}")
+    topology = plan(Options(config, bundle))
+    assert topology.url.startswith("https://")
+    assert "Bearer $AUTOGLM_API_KEY" in curl(topology)
 
 
 def test_plaintext_beyond_this_machine_is_passed_on_only_when_asked_for(config: Path, bundle: Path) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
+import structlog
+
 from servicekit.telemetry import configure_logging
 
 
@@ -17,8 +19,10 @@ def logged(level: str = "info") -> Iterator[io.StringIO]:
     handlers, before = root.handlers[:], root.level
     with patch.object(sys, "stderr", lines):
         configure_logging(level)
+    structlog.configure(cache_logger_on_first_use=False)  # or they would log like this for ever
     try:
         yield lines
     finally:
+        structlog.reset_defaults()
         root.handlers[:] = handlers
         root.setLevel(before)

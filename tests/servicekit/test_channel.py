@@ -11,8 +11,10 @@ from servicekit.server import RunningServer, running
 from servicekit.settings import ServerSettings
 from servicekit.telemetry import deadline
 from tests.servicekit.echo import CALLS, SETTINGS, Echo, service
+from tests.servicekit.relay import Relay
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
+SILENCE_S = 12.0
 METADATA = (("x-request-id", "r-1"), ("traceparent", f"00-{TRACE}-b7ad6b7169203331-01"))
 
 
@@ -94,3 +96,19 @@ async def test_a_service_that_comes_back_is_found_again() -> None:
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
         async with running(service(Echo()), ServerSettings(port=first.port, health_port=0)):
             assert await CALLS["unary-unary"](channel, b"who", wait_for_ready=True, timeout=5)
+
+
+async def test_a_peer_that_falls_silent_is_given_up_on_long_before_the_deadline() -> None:
+    """A frozen process keeps its connections: only the pings that it does not answer give it away."""
+    async with (
+        running(service(Echo()), SETTINGS) as server,
+        Relay(server.port) as relay,
+        open_channel(f"127.0.0.1:{relay.port}") as channel,
+    ):
+        assert await CALLS["unary-unary"](channel, b"who")
+        relay.freeze()
+        started = time.monotonic()
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await CALLS["unary-unary"](channel, b"who", timeout=60)
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert time.monotonic() - started < SILENCE_S

@@ -1,4 +1,4 @@
-"""Every example of the READMEs runs as printed, but for the ports of this server."""
+"""Every example of the READMEs and docs/thinking.md runs as printed, but for the ports of this server."""
 
 import asyncio
 import json
@@ -14,12 +14,13 @@ from cli.bundle import REPOSITORY
 pytestmark = pytest.mark.system
 
 TIMEOUT_S = 60
+DOCUMENTS = [*sorted(REPOSITORY.glob("README*.md")), REPOSITORY / "docs" / "thinking.md"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def examples(language: str, start: str = "") -> list[str]:
     """Code blocks of one language; both READMEs share most of them."""
-    texts = [path.read_text(encoding="utf-8") for path in sorted(REPOSITORY.glob("README*.md"))]
+    texts = [path.read_text(encoding="utf-8") for path in DOCUMENTS]
     blocks = [body for text in texts for kind, body in BLOCK.findall(text) if kind == language]
     return [block for block in dict.fromkeys(blocks) if block.startswith(start)]
 
@@ -47,7 +48,7 @@ async def run(server: Server, text: str, *command: str) -> str:
 async def test_the_curl_example_gets_an_answer(example: str, server: Server) -> None:
     completion = json.loads(await run(server, example, "sh", "-c"))
     assert completion["choices"][0]["finish_reason"] in ("stop", "length")
-    assert completion["autoglm"]["receipt"]["media"]
+    assert bool(completion["autoglm"]["receipt"]["media"]) == ("image_url" in example)
 
 
 @pytest.mark.usefixtures("trained")

@@ -15,8 +15,7 @@ def starts_with_its_settings(manifests: Manifests) -> Iterator[str]:
             continue
         try:
             settings = settings_of(container)
-            encrypted = getattr(settings, "tls", None) is not None
-            check_exposure(settings.host, insecure=settings.insecure, encrypted=encrypted)
+            check_exposure(settings.host, insecure=settings.insecure, encrypted=settings.encrypted)
         except SettingsError as error:
             yield f"{container} would not start: {error}"
             continue

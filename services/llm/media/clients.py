@@ -12,9 +12,9 @@ from autoglm.vision.v1 import vision_pb2, vision_pb2_grpc
 class EncoderClient(Protocol):
     """The calls of an encoder service; answers are a header, then chunks."""
 
-    async def model(self) -> tensor_pb2.ModelInfo: ...
+    async def model(self, timeout_s: float) -> tensor_pb2.ModelInfo: ...
 
-    def encode(self, data: bytes) -> Any: ...
+    def encode(self, data: bytes, timeout_s: float) -> Any: ...
 
 
 class VisionClient:
@@ -23,11 +23,11 @@ class VisionClient:
     def __init__(self, channel: grpc.aio.Channel):
         self._stub = vision_pb2_grpc.VisionServiceStub(channel)
 
-    async def model(self) -> tensor_pb2.ModelInfo:
-        return (await self._stub.GetModel(vision_pb2.GetModelRequest())).model
+    async def model(self, timeout_s: float) -> tensor_pb2.ModelInfo:
+        return (await self._stub.GetModel(vision_pb2.GetModelRequest(), timeout=timeout_s)).model
 
-    def encode(self, data: bytes) -> Any:
-        return self._stub.EncodeImage(vision_pb2.EncodeImageRequest(image=data))
+    def encode(self, data: bytes, timeout_s: float) -> Any:
+        return self._stub.EncodeImage(vision_pb2.EncodeImageRequest(image=data), timeout=timeout_s)
 
 
 class SpeechClient:
@@ -36,8 +36,8 @@ class SpeechClient:
     def __init__(self, channel: grpc.aio.Channel):
         self._stub = speech_pb2_grpc.SpeechServiceStub(channel)
 
-    async def model(self) -> tensor_pb2.ModelInfo:
-        return (await self._stub.GetModel(speech_pb2.GetModelRequest())).model
+    async def model(self, timeout_s: float) -> tensor_pb2.ModelInfo:
+        return (await self._stub.GetModel(speech_pb2.GetModelRequest(), timeout=timeout_s)).model
 
-    def encode(self, data: bytes) -> Any:
-        return self._stub.EncodeAudio(speech_pb2.EncodeAudioRequest(audio=data))
+    def encode(self, data: bytes, timeout_s: float) -> Any:
+        return self._stub.EncodeAudio(speech_pb2.EncodeAudioRequest(audio=data), timeout=timeout_s)

@@ -2,6 +2,7 @@
 
 import grpc
 
+from servicekit.breaker import Breaker
 from servicekit.channel import open_channel
 from services.llm.media.clients import EncoderClient, SpeechClient, VisionClient
 from services.llm.media.contract import EmbeddingContract
@@ -19,11 +20,12 @@ def connect(settings: LLMSettings, bundle: Bundle) -> MediaLibrary:
     encoders: dict[Modality, Encoder] = {}
 
     def channel(target: str) -> grpc.aio.Channel:
-        channels.append(open_channel(target, max_message_bytes=settings.max_message_bytes))
+        channels.append(open_channel(target, max_message_bytes=settings.max_message_bytes, tls=settings.tls))
         return channels[-1]
 
     def add(modality: Modality, name: str, client: EncoderClient) -> None:
-        encoders[modality] = Encoder(modality, name, client, contract, bundle.encoder_fingerprints)
+        breaker, trusted = Breaker(name), bundle.encoder_fingerprints
+        encoders[modality] = Encoder(modality, client, breaker, contract, trusted, settings.encode_timeout_s)
 
     if settings.vision_target:
         add(Modality.IMAGE, "vision", VisionClient(channel(settings.vision_target)))

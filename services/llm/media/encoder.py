@@ -9,6 +9,7 @@ import grpc
 import torch
 
 from autoglm.llm.v1 import llm_pb2
+from servicekit.breaker import Breaker, is_own_deadline
 from servicekit.errors import (
     Cancelled,
     FailedPrecondition,
@@ -24,7 +25,7 @@ from services.llm.media.clients import EncoderClient
 from services.llm.media.contract import MODALITIES, EmbeddingContract
 from services.llm.model.fusion import Modality
 
-RETRY_AFTER_S = 1.0
+ASK_TIMEOUT_S = 2.0
 
 
 def unsupported(modality: Modality) -> ServiceError:
@@ -51,13 +52,14 @@ class Encoder:
     def __init__(
         self,
         modality: Modality,
-        name: str,
         client: EncoderClient,
+        breaker: Breaker,
         contract: EmbeddingContract,
         trusted: Sequence[str],
+        timeout_s: float,
     ):
-        self.modality, self._name, self._client = modality, name, client
-        self._contract, self._trusted = contract, trusted
+        self.modality, self._client, self._breaker = modality, client, breaker
+        self._contract, self._trusted, self._timeout_s = contract, trusted, timeout_s
         self._fingerprint: str | None = None
         self._answering = False
 
@@ -68,21 +70,32 @@ class Encoder:
 
     async def fingerprint(self) -> str:
         """The fingerprint that embeddings of this modality must have."""
-        return self._fingerprint or await self._ask()
+        if self._fingerprint is None:
+            with self._breaker.guard():
+                self._fingerprint = await self._ask()
+        return self._fingerprint
 
     async def encode(self, data: bytes, digest: bytes) -> tuple[Encoding, llm_pb2.MediaReceipt]:
-        """Raises the encoder's own refusal; Unavailable when it is down, Internal when it answers wrongly."""
+        """Raises what the encoder refuses, Unavailable when it is silent, Internal when it is wrong."""
+        with self._breaker.guard():
+            return await self._encode(data, digest)
+
+    async def _encode(self, data: bytes, digest: bytes) -> tuple[Encoding, llm_pb2.MediaReceipt]:
         started = time.monotonic()
         # After an interruption another encoder may have taken its place.
-        fingerprint = await self.fingerprint() if self._answering else await self._ask()
-        call = self._client.encode(data)
+        if self._fingerprint is None or not self._answering:
+            self._fingerprint = await self._ask()
+        fingerprint = self._fingerprint
+        call = self._client.encode(data, self._timeout_s)
         try:
             encoding, header, received = await self._receive(call, digest, fingerprint)
         except grpc.aio.AioRpcError as error:
             raise self._named(error) from error
         except (InvalidArgument, FailedPrecondition) as error:
             self._answering = False
-            raise Internal(error.reason, f"The {self._name} service is at fault. {error.message}") from error
+            raise Internal(
+                error.reason, f"The {self._breaker.name} service is at fault. {error.message}"
+            ) from error
         finally:
             call.cancel()
         receipt = llm_pb2.MediaReceipt(
@@ -119,16 +132,16 @@ class Encoder:
 
     async def _ask(self) -> str:
         try:
-            model = await self._client.model()
+            model = await self._client.model(ASK_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             raise self._named(error) from error
         if self._trusted and model.fingerprint not in self._trusted:
             raise FailedPrecondition(
                 "EMBEDDING_FINGERPRINT_MISMATCH",
-                f"The {self._name} service holds {model.fingerprint}; the backbone was trained with "
+                f"The {self._breaker.name} service holds {model.fingerprint}; the backbone was trained with "
                 f"{', '.join(self._trusted)}.",
             )
-        self._fingerprint, self._answering = model.fingerprint, True
+        self._answering = True
         return model.fingerprint
 
     def _named(self, error: grpc.aio.AioRpcError) -> ServiceError:
@@ -136,11 +149,7 @@ class Encoder:
         known = from_rpc_error(error)
         if isinstance(known, Unimplemented):
             return unsupported(self.modality)
-        if isinstance(known, Unavailable | Cancelled):
+        silent = isinstance(known, Unavailable | Cancelled) or is_own_deadline(known)
+        if silent:
             self._answering = False
-            if known.reason == known.code.name:
-                reason = f"{self._name.upper()}_UNAVAILABLE"
-                return Unavailable(
-                    reason, f"The {self._name} service cannot be reached.", retry_after_s=RETRY_AFTER_S
-                )
-        return known
+        return self._breaker.unavailable() if silent and known.reason == known.code.name else known

@@ -21,8 +21,6 @@ from services.llm.media.encoder import Encoder, Encoding, unsupported
 from services.llm.model.fusion import Modality
 from services.llm.prompt import Media
 
-LEARN_SECONDS = 2.0
-
 
 @dataclass(frozen=True)
 class MediaContent:
@@ -75,11 +73,10 @@ class MediaLibrary:
         return [fingerprint for fingerprint in known if fingerprint]
 
     async def learn_fingerprints(self) -> None:
-        """Asks the encoders that have not answered yet; one that is down or slow stays unknown."""
+        """Asks the encoders that have not answered yet; one that does not answer stays unknown."""
         for encoder in self._encoders.values():
-            with suppress(ServiceError, TimeoutError):
-                async with asyncio.timeout(LEARN_SECONDS):
-                    await encoder.fingerprint()
+            with suppress(ServiceError):
+                await encoder.fingerprint()
 
     async def fetch(self, contents: Sequence[MediaContent]) -> list[Embedded]:
         """All embeddings, fetched at the same time; the first failure ends them all."""
