@@ -1,7 +1,8 @@
 """The training loop: photos and dialogues together, in three stages, within a budget of minutes.
 
-The stem is frozen, then its last two stages move too, then it is frozen again while the rest settles. A checkpoint holds everything
-that the next run needs to go on; a run that is stopped loses at most `SAVE_SECONDS`.
+The stem is frozen, then its last two stages move too, then it is frozen again while the rest settles. A
+checkpoint holds everything that the next run needs to go on; a run that is stopped loses at most
+`SAVE_SECONDS`.
 """
 
 import copy
