@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -60,9 +61,10 @@ class LLMClient:
         self, request: llm_pb2.GenerateRequest
     ) -> AsyncGenerator[llm_pb2.GenerateResponse, None]:
         """Deltas, then one finish; closing it early cancels the call. Raises ServiceError."""
+        deadline = time.monotonic() + self._timeout_s
         with self._breaker.guard() as answered:
             for retries_left in range(self._retries, -1, -1):
-                call = self._stub.Generate(request, timeout=self._timeout_s)
+                call = self._stub.Generate(request, timeout=deadline - time.monotonic())
                 said_something = False
                 try:
                     async for response in call:
