@@ -10,7 +10,7 @@ BENCH  ?= startup photo load handoff
 
 # Training and evaluation: the folder of the open data sets (training/README.md), and a budget.
 DATA    ?= $(firstword $(wildcard data ../shared/data) data)
-MINUTES ?= 65
+MINUTES ?= 90
 
 # Images: which, for what, and the pip settings to build them with (mirror, index of the wanted torch build).
 DOCKER       ?= docker
@@ -73,7 +73,7 @@ protos: $(STUBS) ## compile protos/ into protos/gen
 bench: setup ## measure start-up, photo questions, load, hand-off (BENCH=photo for one)
 	@for part in $(BENCH); do $(BIN)/python -m benchmarks $$part $(ARGS) || exit 1; done
 
-train: dev ## train the bundled model and export it (DATA=folder, MINUTES=65)
+train: dev ## train the bundled model and export it (DATA=folder, MINUTES=90)
 	$(BIN)/python -m training prepare --data $(DATA)
 	$(BIN)/python -m training train --data $(DATA) --minutes $(MINUTES)
 	$(BIN)/python -m training export

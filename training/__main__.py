@@ -39,7 +39,7 @@ def prepare(data: Data, work: Work = WORK, workers: int = 2) -> None:
 def train_command(
     data: Data,
     work: Work = WORK,
-    minutes: Annotated[float, typer.Option(help="Budget; a checkpoint goes on where it stopped.")] = 65,
+    minutes: Annotated[float, typer.Option(help="Budget; a checkpoint goes on where it stopped.")] = 90,
     seed: int = 0,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves the choice to torch.")] = 0,
 ) -> None:
