@@ -12,6 +12,7 @@ import torch
 
 from autoglm.llm.v1 import llm_pb2
 from autoglm.tensor.v1 import tensor_pb2
+from servicekit.breaker import THRESHOLD
 from servicekit.tensors import to_message
 from tests.bundles import write_llm_bundle
 from tests.contract.llm_client import (
@@ -174,6 +175,30 @@ async def test_vision_that_dies_in_the_middle_of_an_encode_is_named(
     await vision.stop(0)
     async with refusal(grpc.StatusCode.UNAVAILABLE, "VISION_UNAVAILABLE", "messages[0].parts[0]"):
         await asking
+
+
+async def test_an_encoder_that_hangs_is_named_in_time_then_left_alone_and_found_again(
+    start_llm: StartLLM, vision: ScriptedVision
+) -> None:
+    vision.gate.clear()
+    async with start_llm(vision_target=f"127.0.0.1:{vision.port}", encode_timeout_s=0.3) as llm:
+        for _ in range(THRESHOLD):
+            async with refusal(grpc.StatusCode.UNAVAILABLE, "VISION_UNAVAILABLE", "messages[0].parts[0]"):
+                await llm.generate(image(), text("?"))
+        assert vision.encodes == vision.cancelled == THRESHOLD
+        async with refusal(grpc.StatusCode.UNAVAILABLE, "VISION_UNAVAILABLE", "messages[0].parts[0]"):
+            await llm.generate(image(), text("?"))
+        assert vision.encodes == THRESHOLD
+        assert (await llm.generate(text("hello"))).text()
+        vision.gate.set()
+        await until_answered(llm, image())
+
+
+async def test_pictures_that_cannot_be_read_do_not_count_against_the_encoder(llm: LLM) -> None:
+    for _ in range(THRESHOLD + 1):
+        async with refusal(grpc.StatusCode.INVALID_ARGUMENT, "IMAGE_UNREADABLE", "messages[0].parts[0]"):
+            await llm.generate(image(b"no picture"))
+    assert (await llm.generate(image())).text()
 
 
 async def test_two_at_once_share_one_encode(scripted_llm: LLM, vision: ScriptedVision) -> None:
