@@ -17,6 +17,7 @@ from services.llm.settings import LLMSettings
 from tests.bundles import write_llm_bundle, write_vision_bundle
 from tests.contract.llm_client import FREE, LLM, StartLLM, start_vision
 from tests.contract.scripted_vision import HIDDEN, TOKENS, ScriptedVision
+from tests.contract.services import Targets, all_services
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +68,10 @@ async def vision() -> AsyncIterator[ScriptedVision]:
 async def scripted_llm(start_llm: StartLLM, vision: ScriptedVision) -> AsyncIterator[LLM]:
     async with start_llm(vision_target=f"127.0.0.1:{vision.port}") as llm:
         yield llm
+
+
+@pytest.fixture
+async def targets(tiny_bundle: Path) -> AsyncIterator[Targets]:
+    """All services around the tiny bundle."""
+    async with all_services(tiny_bundle) as targets:
+        yield targets
