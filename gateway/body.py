@@ -1,7 +1,8 @@
 """Reading a request within bounds, and noticing that its client has left."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from fastapi import Request
@@ -12,21 +13,40 @@ from gateway.errors import ApiError
 T = TypeVar("T")
 
 
-async def read_body(request: Request, max_bytes: int) -> bytearray:
-    """The whole body. ApiError 413 before more than `max_bytes` are kept, 499 when the client leaves."""
-    too_large = ApiError(413, "request_too_large", f"A body of at most {max_bytes} bytes is taken.")
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_bytes:
-        raise too_large
-    body = bytearray()
-    try:
-        async for part in request.stream():
-            body += part
-            if len(body) > max_bytes:
-                raise too_large
-    except ClientDisconnect as error:
-        raise _client_left() from error
-    return body
+class BodyReader:
+    """Reads bodies of at most `max_bytes` each, and holds at most `max_total_bytes` of them together."""
+
+    def __init__(self, max_bytes: int, max_total_bytes: int):
+        self._max_bytes, self._max_total_bytes = max_bytes, max_total_bytes
+        self._held = 0
+
+    @asynccontextmanager
+    async def read(self, request: Request) -> AsyncIterator[bytearray]:
+        """The whole body, counted as held until the block ends.
+
+        ApiError 413 before more than `max_bytes` are kept, 429 while others hold too much, 499 when the
+        client leaves.
+        """
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > self._max_bytes:
+            raise self._too_large()
+        body = bytearray()
+        try:
+            async for part in request.stream():
+                if len(body) + len(part) > self._max_bytes:
+                    raise self._too_large()
+                if self._held + len(part) > self._max_total_bytes:
+                    raise ApiError(429, "QUEUE_FULL", "Too many requests are being read.")
+                body += part
+                self._held += len(part)
+            yield body
+        except ClientDisconnect as error:
+            raise _client_left() from error
+        finally:
+            self._held -= len(body)
+
+    def _too_large(self) -> ApiError:
+        return ApiError(413, "request_too_large", f"A body of at most {self._max_bytes} bytes is taken.")
 
 
 async def unless_disconnected(request: Request, work: Awaitable[T]) -> T:

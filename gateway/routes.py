@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from autoglm.llm.v1 import llm_pb2
 from gateway import chat, sse
 from gateway.answer import Answer
-from gateway.body import read_body, unless_disconnected
+from gateway.body import BodyReader, unless_disconnected
 from gateway.clients import Clients, Model
 from gateway.errors import ApiError, from_service, unforeseen
 from gateway.metrics import FIRST_TOKEN_SECONDS, STREAMS, TOKENS
@@ -32,19 +32,21 @@ log = structlog.get_logger("chat")
 def create_router(clients: Clients, settings: GatewaySettings) -> APIRouter:
     """All routes over the given services."""
     router = APIRouter()
+    bodies = BodyReader(settings.max_body_bytes, settings.max_total_body_bytes)
 
     @router.post("/v1/chat/completions", summary="Answer a conversation", openapi_extra=CHAT_BODY)
     async def chat_completions(request: Request) -> Response:
         started = time.monotonic()
-        parsed = parse_request(await read_body(request, settings.max_body_bytes))
-        asked = await asyncio.to_thread(chat.to_generate_request, parsed, settings)
-        model = await _model(parsed.model)
-        answer = Answer(model.name, request_id.get(), splits_reasoning=parsed.splits_reasoning)
-        events = _events(clients, asked, parsed)
-        if not parsed.stream:
-            return JSONResponse(await unless_disconnected(request, _whole(events, answer, started)))
-        # The first event decides between an HTTP status and a stream.
-        first = await unless_disconnected(request, anext(events))
+        async with bodies.read(request) as body:
+            parsed = parse_request(body)
+            asked = await asyncio.to_thread(chat.to_generate_request, parsed, settings)
+            model = await _model(parsed.model)
+            answer = Answer(model.name, request_id.get(), splits_reasoning=parsed.splits_reasoning)
+            events = _events(clients, asked, parsed)
+            if not parsed.stream:
+                return JSONResponse(await unless_disconnected(request, _whole(events, answer, started)))
+            # The first event decides between an HTTP status and a stream.
+            first = await unless_disconnected(request, anext(events))
         FIRST_TOKEN_SECONDS.observe(time.monotonic() - started)
         options = parsed.stream_options
         stream = _stream(first, events, answer, include_usage=bool(options and options.include_usage))

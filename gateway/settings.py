@@ -41,6 +41,8 @@ class GatewaySettings(Settings):
     """Further tries when the llm service cannot be reached, before the first token only."""
 
     max_body_bytes: int = Field(48 * MIB, ge=1024, le=MAX_MESSAGE_BYTES)
+    max_total_body_bytes: int = Field(512 * MIB, ge=1024)
+    """Bodies of all requests that wait for their first token; what goes beyond is refused with 429."""
     max_media_bytes: int = Field(20 * MIB, ge=1024)
     """Largest picture or clip, decoded."""
     max_media_parts: int = Field(16, ge=1)

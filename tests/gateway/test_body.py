@@ -65,6 +65,23 @@ async def test_the_server_goes_on_after_refusing_a_body(narrow: Gateway) -> None
     assert (await narrow.ask()).status_code == 200
 
 
+async def test_bodies_are_bounded_together_until_their_first_token(
+    start_gateway: StartGateway, llm: ScriptedLLM
+) -> None:
+    async with start_gateway(max_body_bytes=LIMIT, max_total_body_bytes=LIMIT) as gateway:
+        llm.will(PAUSE)
+        waiting = asyncio.create_task(gateway.http.post(CHAT, content=padded(LIMIT)))
+        await llm.waiting.wait()
+        refused = await gateway.ask()
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "QUEUE_FULL")
+        assert refused.headers["Retry-After"] == "1"
+        waiting.cancel()
+        await llm.cancelled.wait()
+        async with asyncio.timeout(2):
+            while (await gateway.ask()).status_code == 429:
+                await asyncio.sleep(0.01)
+
+
 async def test_a_client_that_leaves_while_it_asks_is_no_fault_of_ours(
     gateway: Gateway, llm: ScriptedLLM, caplog: pytest.LogCaptureFixture
 ) -> None:
