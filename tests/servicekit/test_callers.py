@@ -68,7 +68,11 @@ async def test_without_a_token_the_caller_is_unknown() -> None:
         assert await refusal(channel) == (grpc.StatusCode.UNAUTHENTICATED, "CALLER_UNKNOWN")
 
 
-@pytest.mark.parametrize("header", ["Bearer wrong", f"Basic {PHONE}", "Bearer", PHONE, f"Bearer {PHONE}x"])
+@pytest.mark.parametrize(
+    "header",
+    ["Bearer wrong", f"Basic {PHONE}", "Bearer", PHONE, f"Bearer {PHONE}x"],
+    ids=["another", "not-bearer", "no-token", "bare", "longer"],
+)
 async def test_a_wrong_token_is_invalid(header: str) -> None:
     async with served(TOKENS) as channel:
         metadata = (("authorization", header),)
