@@ -16,10 +16,10 @@ from cli.topology import Options, Topology, plan
 from servicekit.settings import SettingsError
 
 PHOTOS = Path(__file__).parent / "photos"
-QUESTIONS: list[tuple[str, Path | None]] = [
-    ("描述这张图片。", PHOTOS / "bananas.jpg"),
-    ("描述这张图片。", PHOTOS / "tomatoes.jpg"),
-    ("它是什么颜色的？", None),
+Question = tuple[str, Path | None]
+CONVERSATIONS: list[list[Question]] = [
+    [("描述这张图片。", PHOTOS / "bananas.jpg")],
+    [("描述这张图片。", PHOTOS / "tomatoes.jpg"), ("它是什么颜色的？", None)],
 ]
 STAGES = ("tokenize", "media", "queue", "first_token", "total")
 
@@ -31,7 +31,7 @@ async def main() -> int:
 
     async def on_ready() -> None:
         print(f"Ready after {time.monotonic() - started:.1f} s.\n")
-        await asyncio.to_thread(converse, topology)
+        await asyncio.to_thread(converse_all, topology)
         stop.set()
 
     try:
@@ -46,20 +46,26 @@ async def main() -> int:
     return 0
 
 
-def converse(topology: Topology) -> None:
+def converse_all(topology: Topology) -> None:
+    """All conversations, one after the other."""
+    with Gateway(topology.url) as gateway:
+        for questions in CONVERSATIONS:
+            converse(gateway, questions)
+
+
+def converse(gateway: Gateway, questions: list[Question]) -> None:
     """One conversation: each question with all that was said before."""
     messages: list[Message] = []
-    with Gateway(topology.url) as gateway:
-        for text, photo in QUESTIONS:
-            messages.append(user_message(text, [photo] if photo else []))
-            sent = time.monotonic()
-            completion = gateway.answer(messages)
-            seconds = time.monotonic() - sent
-            answer = completion["choices"][0]["message"]["content"]
-            messages.append({"role": "assistant", "content": answer})
-            print(f"> {text}" + (f"  [{os.path.relpath(photo)}]" if photo else ""))
-            print(f"  {answer}")
-            report(completion, seconds)
+    for text, photo in questions:
+        messages.append(user_message(text, [photo] if photo else []))
+        sent = time.monotonic()
+        completion = gateway.answer(messages)
+        seconds = time.monotonic() - sent
+        answer = completion["choices"][0]["message"]["content"]
+        messages.append({"role": "assistant", "content": answer})
+        print(f"> {text}" + (f"  [{os.path.relpath(photo)}]" if photo else ""))
+        print(f"  {answer}")
+        report(completion, seconds)
 
 
 def report(completion: dict[str, Any], seconds: float) -> None:
