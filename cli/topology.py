@@ -123,7 +123,7 @@ def plan(options: Options) -> Topology:
             values |= {"model": model} | ({"dtype": options.dtype} if options.dtype else {})
         return program(name, ready, host=LOOPBACK, **ports[name], **values)
 
-    health = {f"{name}_health_target": f"{LOOPBACK}:{own['health_port']}" for name, own in ports.items()}
+    health = {f"{name}_health_target": f"{LOOPBACK}:{ports[name]['health_port']}" for name in PARTS}
     exposure = {"insecure": True} if options.insecure else {}
     gateway = program(
         GATEWAY,

@@ -30,8 +30,8 @@ class GatewaySettings(Settings):
     llm_target: str = "127.0.0.1:50053"
     llm_health_target: str = "127.0.0.1:51053"
     vision_health_target: str = "127.0.0.1:51051"
-    speech_health_target: str = "127.0.0.1:51052"
-    """Health ports, asked by /health/ready; empty leaves a service out."""
+    speech_health_target: str = ""
+    """Health ports, asked by /health/ready; empty leaves a service out, as speech while it has no model."""
 
     model_aliases: tuple[str, ...] = ("autoglm", "autoglm-phone-9b")
     """Names a request may use besides the served model's own."""

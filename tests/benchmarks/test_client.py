@@ -21,10 +21,12 @@ async def saying(answer: bytes, models: bytes = MODELS) -> AsyncIterator[str]:
     """A server that gives one answer to every question, and its address."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        writer.write(models if head.startswith(b"GET") else answer)
-        await writer.drain()
-        writer.close()
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            writer.write(models if head.startswith(b"GET") else answer)
+            await writer.drain()
+        finally:
+            writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -54,6 +54,9 @@ async def listening(server: Server) -> AsyncIterator[Server]:
     yield server
     ticking.cancel()
     await server.shutdown()
+    for connection in list(server.server_state.connections):  # those that outlasted the drain
+        connection.transport.close()
+    await asyncio.sleep(0)
 
 
 @pytest.fixture
