@@ -4,16 +4,14 @@ import asyncio
 import time
 
 import structlog
-import torch
 
+from servicekit.placement import choose_device, choose_dtype
 from services.llm.generation import Generator
 from services.llm.model.loading import TOKENIZER, Backbone, Bundle
 from services.llm.settings import LLMSettings
 from services.llm.tokenizer import Tokenizer
 
 log = structlog.get_logger("llm")
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class LazyBackbone:
@@ -23,8 +21,8 @@ class LazyBackbone:
         self._settings = settings
         self.bundle = Bundle.open(settings.model / "llm")
         self.tokenizer = Tokenizer(self.bundle.folder / TOKENIZER)
-        self.device = _choose_device(settings.device)
-        self.dtype = _choose_dtype(settings.dtype, self.device)
+        self.device = choose_device(settings.device)
+        self.dtype = choose_dtype(settings.dtype, self.device)
         self.generator: Generator | None = None
         self._loading = asyncio.Lock()
 
@@ -51,15 +49,3 @@ class LazyBackbone:
 def display_name(name: str) -> str:
     """`autoglm-mobile-tiny` as people write it: AutoGLM-Mobile-Tiny."""
     return "-".join("AutoGLM" if word == "autoglm" else word.capitalize() for word in name.split("-"))
-
-
-def _choose_device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
-
-
-def _choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
-    return DTYPES[name]

@@ -12,7 +12,6 @@ import structlog
 import torch
 
 from servicekit.errors import Unavailable
-from servicekit.settings import SettingsError
 from services.vision import metrics
 from services.vision.batching import Batcher
 from services.vision.checkpoint import Checkpoint, CheckpointError
@@ -113,20 +112,3 @@ class Encoder:
     def _forward(self, model: VisionEncoder, batch: list[np.ndarray]) -> torch.Tensor:
         pixels_BHW3 = torch.from_numpy(np.stack(batch)).to(self.device)
         return model(normalise(pixels_BHW3).to(self.dtype)).cpu()  # type: ignore[no-any-return]
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` is the first GPU, or the CPU without one; a GPU that is not there raises SettingsError."""
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise SettingsError(f"vision.device: there is no {name} here")
-    return device
-
-
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """`auto` is float32 on a CPU and bfloat16 on a GPU."""
-    if name == "auto":
-        name = "float32" if device.type == "cpu" else "bfloat16"
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]

@@ -9,11 +9,12 @@ import torch
 
 from autoglm.tensor.v1 import tensor_pb2
 from autoglm.vision.v1 import vision_pb2, vision_pb2_grpc
+from servicekit.placement import choose_device, choose_dtype
 from servicekit.server import Service
 from servicekit.settings import SettingsError
 from servicekit.tensors import data_type_of, split
 from services.vision.checkpoint import Checkpoint, CheckpointError
-from services.vision.encoder import Encoder, choose_device, choose_dtype
+from services.vision.encoder import Encoder
 from services.vision.pipeline import Encoded, Pipeline
 from services.vision.settings import VisionSettings
 

@@ -9,9 +9,8 @@ import torch
 from prometheus_client import REGISTRY
 
 from servicekit.errors import Unavailable
-from servicekit.settings import SettingsError
 from services.vision.checkpoint import Checkpoint, CheckpointError
-from services.vision.encoder import Encoder, choose_device, choose_dtype
+from services.vision.encoder import Encoder
 from services.vision.model.native import normalise
 from tests.vision.gate import Gate
 
@@ -106,19 +105,3 @@ async def test_half_precision_stays_close(bundle: Path, encoder: Encoder, dtype:
     assert embedding.dtype == dtype
     exact = (await encoder.encode(pixels(0))).embedding
     torch.testing.assert_close(embedding.float(), exact, rtol=0.1, atol=0.05)
-
-
-def test_auto_picks_float32_on_a_cpu_and_bfloat16_on_a_gpu() -> None:
-    assert choose_dtype("auto", torch.device("cpu")) == torch.float32
-    assert choose_dtype("auto", torch.device("cuda:0")) == torch.bfloat16
-    assert choose_dtype("float16", torch.device("cpu")) == torch.float16
-
-
-def test_auto_takes_a_gpu_only_where_there_is_one() -> None:
-    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert choose_device("cpu") == torch.device("cpu")
-
-
-def test_gpu_that_is_not_there_is_named() -> None:
-    with pytest.raises(SettingsError, match="no cuda:99 here"):
-        choose_device("cuda:99")
