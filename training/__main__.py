@@ -8,19 +8,23 @@ import torch
 import typer
 
 from training.data.dialogues import DialogueSource
+from training.data.icons import LICENCES
 from training.data.photos import list_photos
 from training.data.questions import DESCRIBE, ask
+from training.data.scene_english import ask_scene_in_english
+from training.data.scene_questions import ask_scene
 from training.evaluate import evaluate
 from training.export import export
 from training.tokenizer import build_tokenizer
 from training.train import train
-from training.vision.features import cache_features
+from training.vision.features import cache_features, cache_scenes, open_scenes
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
 Data = Annotated[
     Path, typer.Option(help="Folder of the open data sets (see training/README.md).", exists=True)
 ]
+Icons = Annotated[Path | None, typer.Option(help="Packages of icons; DATA/icons if left out.")]
 Work = Annotated[Path, typer.Option(help="Where features and checkpoints are kept.")]
 Bundle = Annotated[Path, typer.Option(help="The bundle: one folder per service.")]
 
@@ -29,10 +33,18 @@ BUNDLE = Path("models/autoglm-mobile-tiny")
 
 
 @app.command("prepare")
-def prepare(data: Data, work: Work = WORK, workers: int = 2) -> None:
+def prepare(
+    data: Data,
+    work: Work = WORK,
+    icons: Icons = None,
+    workers: int = 2,
+) -> None:
     """Builds the tokenizer and caches what the frozen part of the stem sees."""
-    build_tokenizer(_texts(data), work / "tokenizer.json")
+    for style, licence in LICENCES.items():
+        typer.echo(f"drawings: {style}, {licence}")
+    cache_scenes(data, icons or data / "icons", work / "features")
     cache_features(data, work / "features", workers)
+    build_tokenizer(_texts(data, work / "features"), work / "tokenizer.json")
 
 
 @app.command("train")
@@ -41,12 +53,13 @@ def train_command(
     work: Work = WORK,
     minutes: Annotated[float, typer.Option(help="Budget; a checkpoint goes on where it stopped.")] = 90,
     seed: int = 0,
+    start: Annotated[Path | None, typer.Option(help="A bundle whose weights to start from.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves the choice to torch.")] = 0,
 ) -> None:
-    """Trains on photos and dialogues together."""
+    """Trains on photos, scenes, speech and dialogues together."""
     if threads:
         torch.set_num_threads(threads)
-    train(data, work, minutes, seed)
+    train(data, work, minutes, seed, start)
 
 
 @app.command("export")
@@ -58,15 +71,16 @@ def export_command(work: Work = WORK, bundle: Bundle = BUNDLE) -> None:
 @app.command("eval")
 def eval_command(
     data: Data,
+    icons: Icons = None,
     bundle: Bundle = BUNDLE,
     split: Annotated[str, typer.Option(help="`tune` to choose by, `val` to report.")] = "val",
     uniform_gate: Annotated[bool, typer.Option(help="Ablation: every gate weight equal.")] = False,
 ) -> None:
     """Prints scores, samples drawn by seed, and one JSON line."""
-    evaluate(data, bundle, split, uniform_gate=uniform_gate)
+    evaluate(data, icons or data / "icons", bundle, split, uniform_gate=uniform_gate)
 
 
-def _texts(data: Path) -> list[str]:
+def _texts(data: Path, features: Path) -> list[str]:
     """What the vocabulary is counted on: everything that may be said or asked."""
     rng = random.Random(0)
     photos = [photo for photo in list_photos(data) if photo.split == "train"]
@@ -76,6 +90,10 @@ def _texts(data: Path) -> list[str]:
         if photo.kind != "scene":
             for turn in ask(photo, rng):
                 texts += 2 * [turn.question, *turn.answers, *turn.thoughts]
+    _, scenes = open_scenes(features)
+    for scene in scenes:
+        for turn in (*ask_scene(scene, rng), *ask_scene_in_english(scene, rng)):
+            texts += [turn.question, *turn.answers, *turn.thoughts]
     return texts + DialogueSource(data).texts()
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from training.data.photos import Photo, list_photos, open_photo
 from training.data.solids import SOLIDS_PER_COLOUR, solid_names, solid_picture
+from training.evaluate_scenes import evaluate_scenes
 from training.pipeline import Pipeline, Question
 from training.scores import caption_scores, grocery_scores
 
@@ -100,7 +101,7 @@ class Sample:
     truth: str
 
 
-def evaluate(data: Path, bundle: Path, split: str, *, uniform_gate: bool) -> dict[str, float]:
+def evaluate(data: Path, icons: Path, bundle: Path, split: str, *, uniform_gate: bool) -> dict[str, float]:
     """Prints the report and returns the scores; see the module's docstring."""
     pipeline = Pipeline.open(bundle, uniform_gate=uniform_gate)
     photos = list_photos(data)
@@ -109,6 +110,9 @@ def evaluate(data: Path, bundle: Path, split: str, *, uniform_gate: bool) -> dic
     _scenes(pipeline, data, _chosen(photos, "scene", split), scores, samples)
     _groceries(pipeline, data, _chosen(photos, "grocery", split), photos, scores, samples)
     _solids(pipeline, scores)
+    drawn, asked = evaluate_scenes(pipeline, icons)
+    scores |= drawn
+    samples += [Sample(*one) for one in asked]
     _dialogues(pipeline, IDENTITY_TUNE if split == "tune" else IDENTITY_QUESTIONS, scores, samples)
     _report(scores, samples, {"bundle": bundle.name, "split": split, "uniform_gate": uniform_gate})
     return scores
@@ -122,11 +126,11 @@ def _scenes(
     pipeline: Pipeline, data: Path, photos: list[Photo], scores: dict[str, float], samples: list[Sample]
 ) -> None:
     images = pipeline.encode([open_photo(data, photo) for photo in photos])
-    said = pipeline.answer([Question((DESCRIBE,), i) for i in range(len(photos))], images)
+    said = pipeline.answer([Question((DESCRIBE,), (i,)) for i in range(len(photos))], images)
     captions = caption_scores(said, [photo.captions for photo in photos])
     scores |= {f"scene_{name}": value for name, value in captions.items()}
     scores["scene_different_percent"] = 100 * len(set(said)) / len(said)
-    thoughtful = [Question((DESCRIBE,), i, enable_thinking=True) for i in range(len(photos))]
+    thoughtful = [Question((DESCRIBE,), (i,), enable_thinking=True) for i in range(len(photos))]
     answers = pipeline.answer(thoughtful, images)
     thinking = caption_scores(answers, [photo.captions for photo in photos])
     scores["scene_cider_d_thinking"] = thinking["cider_d"]
@@ -150,11 +154,11 @@ def _groceries(
             coarse_of[photo.name].add(photo.coarse)
             coarse_of[photo.coarse].add(photo.coarse)
     images = pipeline.encode([open_photo(data, photo) for photo in photos])
-    said = pipeline.answer([Question((DESCRIBE,), i) for i in range(len(photos))], images)
+    said = pipeline.answer([Question((DESCRIBE,), (i,)) for i in range(len(photos))], images)
     truth = [(photo.name, photo.coarse) for photo in photos]
     names = grocery_scores(said, truth, coarse_of)
     scores |= {f"grocery_{name}": value for name, value in names.items()}
-    follow_ups = [Question((DESCRIBE, text, COLOUR), i) for i, text in enumerate(said)]
+    follow_ups = [Question((DESCRIBE, text, COLOUR), (i,)) for i, text in enumerate(said)]
     colours = pipeline.answer(follow_ups, images)
     right = sum(any(colour in text for colour in p.colours) for p, text in zip(photos, colours, strict=True))
     scores["grocery_colour_follow_up"] = 100 * right / len(photos)
@@ -168,7 +172,7 @@ def _solids(pipeline: Pipeline, scores: dict[str, float]) -> None:
     beyond = range(SOLIDS_PER_COLOUR, SOLIDS_PER_COLOUR + UNSEEN_SOLIDS)
     colours = [colour for colour in solid_names() for _ in beyond]
     images = pipeline.encode([solid_picture(colour, index) for colour in solid_names() for index in beyond])
-    said = pipeline.answer([Question((SOLID,), i) for i in range(len(colours))], images)
+    said = pipeline.answer([Question((SOLID,), (i,)) for i in range(len(colours))], images)
     right = sum(colour in text for colour, text in zip(colours, said, strict=True))
     scores["solid_colour"] = 100 * right / len(colours)
 

@@ -49,15 +49,16 @@ class JointModel(nn.Module):
         load_lite2(self.vision.stem, self.vision.head)
 
     def forward(self, images_PMD: torch.Tensor, batch: Batch, dropout: float) -> torch.Tensor:
-        """Mean loss over the targets; images_PMD are the encoder's tokens of the rows with a picture.
+        """Mean loss over the targets; images_PMD are the encoder's tokens of all pictures, row by row.
 
         In training, a light pull keeps the gate from shutting a modality out altogether.
         """
-        x_BTD = self.decoder.embed(batch.ids_BT) * self.embed_scale
-        pictures = len(batch.image_PT)
-        x_PTD = x_BTD[:pictures].masked_scatter(batch.image_PT.unsqueeze(-1), images_PMD)
-        weights_P3, scales_PT = self.gate(x_PTD, batch.modality_PT)
-        x_BTD = torch.cat((x_PTD * scales_PT.unsqueeze(-1), x_BTD[pictures:]))
+        x_BTD = self._embed(batch)
+        x_BTD = x_BTD.masked_scatter(batch.image_BT.unsqueeze(-1), images_PMD)
+        weights_G3, scales_GT = self.gate(x_BTD[batch.gate_row_G], batch.modality_GT)
+        # The gates of one row weigh different tokens, so their scales may be summed.
+        scales_BT = torch.ones_like(batch.weights_BT).index_add(0, batch.gate_row_G, scales_GT - 1)
+        x_BTD = x_BTD * scales_BT.unsqueeze(-1)
         x_BTD = F.dropout(x_BTD, dropout, self.training)
         attend = DenseAttention(batch.mask_BTT, dropout if self.training else 0.0)
         hidden_BTD = self.decoder(x_BTD, batch.positions_BT, attend)
@@ -66,6 +67,14 @@ class JointModel(nn.Module):
         targets = batch.targets_BT[wanted]
         if not self.training:
             return F.cross_entropy(logits, targets)
-        present = weights_P3[weights_P3 > 0]
-        balance = -present.log().sum() / max(1, pictures)
+        balance = -weights_G3[weights_G3 > 0].log().sum() / max(1, len(weights_G3))
         return F.cross_entropy(logits, targets, label_smoothing=LABEL_SMOOTHING) + GATE_BALANCE * balance
+
+    def _embed(self, batch: Batch) -> torch.Tensor:
+        """Token embeddings; what was heard unsurely lies between two of them."""
+        x_BTD = self.decoder.embed(batch.ids_BT)
+        unsure = batch.weights_BT < 1
+        share_N1 = batch.weights_BT[unsure].unsqueeze(-1)
+        other_ND = self.decoder.embed(batch.others_BT[unsure])
+        x_BTD[unsure] = share_N1 * x_BTD[unsure] + (1 - share_N1) * other_ND
+        return x_BTD * self.embed_scale

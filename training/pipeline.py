@@ -28,11 +28,15 @@ MAX_TOKENS = 96
 
 @dataclass(frozen=True)
 class Question:
-    """Turns that alternate, the user first and last; `picture` indexes the encoded pictures."""
+    """Turns that alternate, the user first and last; `pictures` (indices) come with the first.
+
+    speech_TD stands in the place of the last turn's text.
+    """
 
     turns: tuple[str, ...]
-    picture: int | None = None
+    pictures: tuple[int, ...] = ()
     enable_thinking: bool = False
+    speech_TD: torch.Tensor | None = None
 
 
 class Pipeline:
@@ -98,15 +102,23 @@ class Pipeline:
         roles = (Role.USER, Role.ASSISTANT)
         messages = [Message(roles[i % 2], (Text(turn),)) for i, turn in enumerate(question.turns)]
         sampling = SamplingParams(max_tokens=MAX_TOKENS)
-        if question.picture is None:
-            prompt = lay_out(messages, self._tokenizer, enable_thinking=question.enable_thinking)
-            return Request(name, prompt.token_ids, sampling)
-        image_MD = images_PMD[question.picture]
-        media = Media(Modality.IMAGE, len(image_MD), question.picture.to_bytes(4))
-        messages[0] = Message(Role.USER, (media, *messages[0].parts))
+        media: list[torch.Tensor] = [images_PMD[picture] for picture in question.pictures]
+        shown = tuple(
+            Media(Modality.IMAGE, len(x), p.to_bytes(4))
+            for x, p in zip(media, question.pictures, strict=True)
+        )
+        if question.speech_TD is not None:
+            media.append(question.speech_TD)
+            messages[-1] = Message(
+                Role.USER, (Media(Modality.AUDIO, len(question.speech_TD), name.encode()),)
+            )
+        messages[0] = Message(Role.USER, (*shown, *messages[0].parts))
         prompt = lay_out(messages, self._tokenizer, enable_thinking=question.enable_thinking)
+        if not media:
+            return Request(name, prompt.token_ids, sampling)
         x_TD = self._backbone.decoder.embed(torch.tensor(prompt.token_ids))
-        x_TD[prompt.spans[0].start : prompt.spans[0].end] = image_MD
+        for span, embedding_TD in zip(prompt.spans, media, strict=True):
+            x_TD[span.start : span.end] = embedding_TD
         fuse(self._backbone.gate, x_TD, prompt.pieces)
         spans = tuple((span.start, span.end) for span in prompt.spans)
-        return Request(name, prompt.token_ids, sampling, x_TD, spans, prompt.salts)
+        return Request(name, prompt.token_ids, sampling, x_TD, spans, salts=prompt.salts)

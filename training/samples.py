@@ -4,7 +4,6 @@ A sample is a row of tokens in branches. Branch 0 is seen by all; branch k > 0 i
 branch 0 and itself only. So five captions of one photo cost one prompt.
 """
 
-import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,64 +16,107 @@ from services.llm.model.fusion import NO_MODALITY, Modality
 from services.llm.prompt import Media, Message, Prompt, Role, Text, lay_out
 from services.llm.tokenizer import Tokenizer
 from training.data.dialogues import Dialogue
-from training.data.questions import Turn
+from training.data.hearing import Heard, Hearing
+from training.data.turns import Turn
 
 IGNORE = -100
 SYSTEM_PROMPTS = ("你是一个有用的助手。", "You are a helpful assistant.", "你是AutoGLM。", "请用中文回答。")
 PICTURE_FIRST = 0.6
 WITH_SYSTEM = 0.1
 WITH_THOUGHT = 0.15
+SPOKEN = 0.25
 THOUGHTS = 2  # answers that are thought through, per sample: they are long
 
 
 @dataclass
 class Sample:
-    """One row: ids, positions, branches and targets of equal length; span and modalities of its picture."""
+    """One row; all its lists are of equal length.
+
+    others, weights: a heard token is `weight` of `ids` and the rest of `others`. spans: 0, or which medium of
+    the row the token belongs to, from 1. gates: per message with media, the modality of each of its tokens.
+    """
 
     ids: list[int] = field(default_factory=list)
+    others: list[int] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     branches: list[int] = field(default_factory=list)
     targets: list[int] = field(default_factory=list)
-    modalities: list[int] = field(default_factory=list)
-    span: tuple[int, int] | None = None
+    spans: list[int] = field(default_factory=list)
+    pictures: list[tuple[int, int]] = field(default_factory=list)
+    gates: list[list[int]] = field(default_factory=list)
+
+    def append(self, ids: Sequence[int], targets: Sequence[int], branch: int, position: int) -> None:
+        """Adds plain tokens."""
+        count = len(ids)
+        self.ids += ids
+        self.others += ids
+        self.weights += [1.0] * count
+        self.positions += range(position, position + count)
+        self.branches += [branch] * count
+        self.targets += targets
+        self.spans += [0] * count
 
 
 class SampleBuilder:
     """Turns questions and dialogues into samples, with the words that `rng` chooses."""
 
-    def __init__(self, tokenizer: Tokenizer, image_tokens: int):
-        self._tokenizer = tokenizer
+    spoken_share = SPOKEN
+
+    def __init__(self, tokenizer: Tokenizer, image_tokens: int, hearing: Hearing):
+        self._tokenizer, self._hearing = tokenizer, hearing
         self._picture = Media(Modality.IMAGE, image_tokens, b"")
         self._end = tokenizer.special(t.USER)
 
-    def photo(self, turns: Sequence[Turn], rng: random.Random) -> Sample:
-        """A picture, its first question, and the turns that follow."""
-        question = Text(turns[0].question)
-        parts = (self._picture, question) if rng.random() < PICTURE_FIRST else (question, self._picture)
-        messages = [*self._system(rng), Message(Role.USER, parts)]
-        if len(turns) > 1:
-            for before, after in itertools.pairwise(turns):
-                messages += [_said(Role.ASSISTANT, before.answers[0]), _said(Role.USER, after.question)]
-            thoughts = rng.random() < WITH_THOUGHT
-            return self._sample(messages, turns[-1].answers[:1], turns[-1].thoughts[:1] if thoughts else ())
+    def pictures(self, turns: Sequence[Turn], rng: random.Random) -> Sample:
+        """A conversation about pictures; the last turn is what is learned most."""
+        heard: list[list[Heard]] = []
+        messages = self._system(rng)
+        for before, turn in zip((None, *turns), turns, strict=False):
+            if before:
+                messages.append(_said(Role.ASSISTANT, before.answers[0]))
+            count = turn.pictures or (before is None)
+            messages.append(Message(Role.USER, self._parts(turn.question, count, heard, rng)))
+        last, single = turns[-1], len(turns) == 1
         if rng.random() < WITH_THOUGHT:
-            return self._sample(messages, turns[0].answers[:THOUGHTS], turns[0].thoughts[:THOUGHTS])
-        return self._sample(messages, turns[0].answers, ())
+            kept = THOUGHTS if single else 1
+            return self._sample(messages, last.answers[:kept], last.thoughts[:kept], heard)
+        return self._sample(messages, last.answers if single else last.answers[:1], (), heard)
 
     def dialogue(self, dialogue: Dialogue, rng: random.Random) -> Sample:
-        """Text alone; every reply is learned."""
-        roles = (Role.USER, Role.ASSISTANT)
+        """Without a picture; every reply is learned."""
+        heard: list[list[Heard]] = []
         messages = self._system(rng)
-        messages += [_said(roles[i % 2], text) for i, text in enumerate(dialogue.turns[:-1])]
+        for index, text in enumerate(dialogue.turns[:-1]):
+            if index % 2:
+                messages.append(_said(Role.ASSISTANT, text))
+            else:
+                messages.append(Message(Role.USER, self._parts(text, 0, heard, rng)))
         thoughts = (dialogue.thought,) if rng.random() < WITH_THOUGHT else ()
-        return self._sample(messages, dialogue.turns[-1:], thoughts)
+        return self._sample(messages, dialogue.turns[-1:], thoughts, heard)
+
+    def _parts(
+        self, question: str, pictures: int, heard: list[list[Heard]], rng: random.Random
+    ) -> tuple[Text | Media, ...]:
+        shown = (self._picture,) * pictures
+        asked: tuple[Text | Media, ...] = (Text(question),)
+        if self._hearing.can_be_spoken(question) and rng.random() < self.spoken_share:
+            heard.append(self._hearing.hear(question, rng))
+            asked = (Media(Modality.AUDIO, len(heard[-1]), b""),)
+        return (*shown, *asked) if rng.random() < PICTURE_FIRST else (*asked, *shown)
 
     def _system(self, rng: random.Random) -> list[Message]:
         return [_said(Role.SYSTEM, rng.choice(SYSTEM_PROMPTS))] if rng.random() < WITH_SYSTEM else []
 
-    def _sample(self, messages: list[Message], answers: Sequence[str], thoughts: Sequence[str]) -> Sample:
+    def _sample(
+        self,
+        messages: list[Message],
+        answers: Sequence[str],
+        thoughts: Sequence[str],
+        heard: Sequence[list[Heard]],
+    ) -> Sample:
         prompt = lay_out(messages, self._tokenizer, enable_thinking=bool(thoughts))
-        sample = self._prompt_sample(messages, prompt)
+        sample = self._prompt_sample(messages, prompt, heard)
         shared = len(sample.ids)
         for branch, answer in enumerate(answers, start=1):
             said = [*self._tokenizer.encode(answer), self._end]
@@ -82,17 +124,11 @@ class SampleBuilder:
                 thought = self._tokenizer.encode(thoughts[branch - 1])
                 said = [*thought, self._tokenizer.special(t.END_THINK), *said]
             # The last token of the prompt is repeated in each branch, where it predicts the first word.
-            ids = [prompt.token_ids[-1], *said[:-1]]
-            sample.ids += ids
-            sample.positions += range(shared, shared + len(ids))
-            sample.branches += [branch] * len(ids)
-            sample.targets += said
-            sample.modalities += [NO_MODALITY] * len(ids)
+            sample.append([prompt.token_ids[-1], *said[:-1]], said, branch, shared)
         return sample
 
-    def _prompt_sample(self, messages: list[Message], prompt: Prompt) -> Sample:
+    def _prompt_sample(self, messages: list[Message], prompt: Prompt, heard: Sequence[list[Heard]]) -> Sample:
         length = len(prompt.token_ids) - 1
-        ids = prompt.token_ids[:length]
         targets = [IGNORE] * length
         for index, message in enumerate(messages):
             if message.role is Role.ASSISTANT:
@@ -101,25 +137,47 @@ class SampleBuilder:
                 assert isinstance(text, Text)
                 said = [*self._tokenizer.encode(text.text), self._end]
                 targets[start - 1 : start - 1 + len(said)] = said
-        modalities = [NO_MODALITY] * length
-        if prompt.spans:
+        sample = Sample()
+        sample.append(prompt.token_ids[:length], targets, 0, 0)
+        voices = iter(heard)
+        for number, span in enumerate(prompt.spans, start=1):
+            sample.spans[span.start : span.end] = [number] * (span.end - span.start)
+            if span.media.modality is Modality.IMAGE:
+                sample.pictures.append((span.start, span.end))
+            else:
+                self._hear(sample, span.start, next(voices))
+        for place in sorted({p.message for p in prompt.pieces if p.modality is not Modality.TEXT}):
+            row = [NO_MODALITY] * length
             for piece in prompt.pieces:
-                if piece.message == prompt.pieces[0].message:
-                    modalities[piece.start : piece.end] = [piece.modality] * (piece.end - piece.start)
-        span = (prompt.spans[0].start, prompt.spans[0].end) if prompt.spans else None
-        return Sample(ids, list(range(length)), [0] * length, targets, modalities, span)
+                if piece.message == place:
+                    row[piece.start : piece.end] = [piece.modality] * (piece.end - piece.start)
+            sample.gates.append(row)
+        return sample
+
+    def _hear(self, sample: Sample, start: int, heard: Sequence[Heard]) -> None:
+        for at, one in enumerate(heard, start):
+            sample.ids[at] = self._tokenizer.encode(one.character)[0]
+            sample.others[at] = self._tokenizer.encode(one.other)[0]
+            sample.weights[at] = one.weight
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples padded to T tokens; the first P rows carry a picture."""
+    """B samples padded to T tokens, and G gates.
+
+    image_BT marks the tokens of pictures. gate_row_G says which sample a gate belongs to, modality_GT which
+    tokens it weighs.
+    """
 
     ids_BT: torch.Tensor
+    others_BT: torch.Tensor
+    weights_BT: torch.Tensor
     positions_BT: torch.Tensor
     targets_BT: torch.Tensor
     mask_BTT: torch.Tensor
-    modality_PT: torch.Tensor
-    image_PT: torch.Tensor
+    image_BT: torch.Tensor
+    gate_row_G: torch.Tensor
+    modality_GT: torch.Tensor
 
     def to(self, device: torch.device) -> Self:
         """The same batch on another device."""
@@ -127,29 +185,34 @@ class Batch:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Pads the samples, those with a picture first."""
-    samples = sorted(samples, key=lambda sample: sample.span is None)
-    pictures = [sample for sample in samples if sample.span]
+    """Pads the samples; pictures keep the order of the rows."""
     length = max(len(sample.ids) for sample in samples)
 
-    def pad(rows: list[list[int]], value: int) -> torch.Tensor:
-        return torch.tensor([row + [value] * (length - len(row)) for row in rows])
+    def pad(rows: Sequence[Sequence[float]], value: float) -> torch.Tensor:
+        return torch.tensor([[*row, *[value] * (length - len(row))] for row in rows])
 
     branches_BT = pad([sample.branches for sample in samples], -1)
     row, column = branches_BT.unsqueeze(2), branches_BT.unsqueeze(1)
     mask_BTT = ((column == 0) | (column == row)) & torch.ones(length, length, dtype=torch.bool).tril()
-    image_PT = torch.zeros(len(pictures), length, dtype=torch.bool)
-    for index, sample in enumerate(pictures):
-        assert sample.span
-        image_PT[index, slice(*sample.span)] = True
-    mask_BTT[: len(pictures)] |= image_PT.unsqueeze(2) & image_PT.unsqueeze(1)
+    spans_BT = pad([sample.spans for sample in samples], 0)
+    same_BTT = spans_BT.unsqueeze(2) == spans_BT.unsqueeze(1)
+    image_BT = torch.zeros(len(samples), length, dtype=torch.bool)
+    for index, sample in enumerate(samples):
+        for start, end in sample.pictures:
+            image_BT[index, start:end] = True
+    gates = [(index, gate) for index, sample in enumerate(samples) for gate in sample.gates]
     return Batch(
         ids_BT=pad([sample.ids for sample in samples], 0),
+        others_BT=pad([sample.others for sample in samples], 0),
+        weights_BT=pad([sample.weights for sample in samples], 1.0),
         positions_BT=pad([sample.positions for sample in samples], 0),
         targets_BT=pad([sample.targets for sample in samples], IGNORE),
-        mask_BTT=mask_BTT,
-        modality_PT=pad([sample.modalities for sample in pictures], NO_MODALITY),
-        image_PT=image_PT,
+        mask_BTT=mask_BTT | (same_BTT & (spans_BT > 0).unsqueeze(2)),
+        image_BT=image_BT,
+        gate_row_G=torch.tensor([index for index, _ in gates], dtype=torch.long),
+        modality_GT=pad([gate for _, gate in gates], NO_MODALITY)
+        if gates
+        else torch.zeros(0, length, dtype=torch.long),
     )
 
 

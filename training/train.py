@@ -1,4 +1,4 @@
-"""The training loop: photos and dialogues together, in three stages, within a budget of minutes.
+"""The training loop: photos, scenes, speech and dialogues together, in stages, within a budget of minutes.
 
 The stem is frozen, then its last two stages move too, then it is frozen again while the rest settles. A
 checkpoint holds everything that the next run needs to go on; a run that is stopped loses at most
@@ -9,7 +9,7 @@ import copy
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +22,22 @@ from services.llm.model.config import DecoderConfig
 from services.llm.tokenizer import END, OBSERVATION, USER, Tokenizer
 from services.vision.model.native import VisionConfig
 from training.data.dialogues import DialogueSource
-from training.data.photos import Photo, list_photos
+from training.data.hearing import Hearing
+from training.data.pairs import Known, ask_pair
+from training.data.photos import list_photos
 from training.data.questions import ask
+from training.data.scene_english import ask_scene_in_english
+from training.data.scene_questions import ask_scene
 from training.model import JointModel
-from training.samples import Batch, SampleBuilder, collate
-from training.vision.features import FROZEN_STAGES, VIEWS, open_features
+from training.samples import Batch, Sample, SampleBuilder, collate
+from training.start import start_from
+from training.vision.features import FROZEN_STAGES, VIEWS, open_features, open_scenes
 
-PHOTOS_PER_STEP = 16
-DIALOGUES_PER_STEP = 6
+PHOTOS_PER_STEP = 12
+SCENES_PER_STEP = 8
+PAIRS_PER_STEP = 2
+DIALOGUES_PER_STEP = 5
+ENGLISH_SCENES = 0.15
 POOL_STEPS = 8
 PLAIN_VIEW = 0.3
 WARM_UP_STEPS = 150
@@ -55,6 +63,11 @@ STAGES = (
     StageRecipe(0.55, 8e-4, 1e-4, 2e-4, 0.1),
     StageRecipe(0.15, 3e-4, 3e-5, 0.0, 0.1),
 )
+CONTINUED = (
+    StageRecipe(0.45, 7e-4, 1e-4, 0.0, 0.05),
+    StageRecipe(0.4, 5e-4, 1e-4, 1.5e-4, 0.1),
+    StageRecipe(0.15, 2e-4, 3e-5, 0.0, 0.1),
+)
 
 
 def text_config(tokenizer: Tokenizer) -> DecoderConfig:
@@ -72,6 +85,9 @@ def text_config(tokenizer: Tokenizer) -> DecoderConfig:
     )
 
 
+Row = tuple[Sample, list[np.ndarray]]
+
+
 class Batches:
     """Endless mixed batches: (maps of the stem's frozen part, padded samples)."""
 
@@ -79,8 +95,9 @@ class Batches:
         self._photos = list_photos(data)
         self._train = [i for i, photo in enumerate(self._photos) if photo.split == "train"]
         self._features = open_features(features)
+        self._scene_maps, self._scenes = open_scenes(features)
         self._dialogues = DialogueSource(data)
-        self._builder = SampleBuilder(tokenizer, image_tokens)
+        self._builder = SampleBuilder(tokenizer, image_tokens, _hearing(tokenizer))
         self._rng = random.Random(seed)
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, Batch]]:
@@ -90,32 +107,68 @@ class Batches:
             for start in range(0, len(order) - pool, pool):
                 yield from self._pool(order[start : start + pool])
 
-    def _pool(self, rows: list[int]) -> Iterator[tuple[torch.Tensor, Batch]]:
+    def _pool(self, photos: list[int]) -> Iterator[tuple[torch.Tensor, Batch]]:
         """Several batches drawn together, rows of like length side by side: less padding."""
-        rng = self._rng
-        photos = [(self._builder.photo(ask(self._photos[row], rng), rng), row) for row in rows]
-        photos.sort(key=lambda pair: len(pair[0].ids))
-        drawn = [self._dialogues.draw(rng) for _ in range(POOL_STEPS * DIALOGUES_PER_STEP)]
-        dialogues = sorted(
-            (self._builder.dialogue(d, rng) for d in drawn), key=lambda sample: len(sample.ids)
-        )
-        for step in rng.sample(range(POOL_STEPS), POOL_STEPS):
-            here = photos[step * PHOTOS_PER_STEP : (step + 1) * PHOTOS_PER_STEP]
-            samples = [sample for sample, _ in here]
-            samples += dialogues[step * DIALOGUES_PER_STEP : (step + 1) * DIALOGUES_PER_STEP]
-            maps = np.stack([self._view(self._photos[row])[row] for _, row in here])
-            yield torch.from_numpy(maps).float(), collate(samples)
+        kinds = [
+            [self._photo(row) for row in photos],
+            [self._scene() for _ in range(POOL_STEPS * SCENES_PER_STEP)],
+            [self._pair() for _ in range(POOL_STEPS * PAIRS_PER_STEP)],
+            [self._dialogue() for _ in range(POOL_STEPS * DIALOGUES_PER_STEP)],
+        ]
+        for rows in kinds:
+            rows.sort(key=lambda row: len(row[0].ids))
+        for step in self._rng.sample(range(POOL_STEPS), POOL_STEPS):
+            chosen = [row for rows in kinds for row in _slice(rows, step)]
+            maps = np.stack([seen for _, pictures in chosen for seen in pictures])
+            yield torch.from_numpy(maps).float(), collate([sample for sample, _ in chosen])
 
-    def _view(self, photo: Photo) -> np.ndarray:
-        plain = photo.kind == "solid" or self._rng.random() < PLAIN_VIEW
-        return self._features[0 if plain else self._rng.randrange(1, VIEWS)]
+    def _photo(self, row: int) -> Row:
+        turns = ask(self._photos[row], self._rng)
+        return self._builder.pictures(turns, self._rng), [self._view(row)]
+
+    def _scene(self) -> Row:
+        row = self._rng.randrange(len(self._scenes))
+        asks = ask_scene_in_english if self._rng.random() < ENGLISH_SCENES else ask_scene
+        turns = asks(self._scenes[row], self._rng)
+        return self._builder.pictures(turns, self._rng), [self._scene_maps[row]]
+
+    def _pair(self) -> Row:
+        if self._rng.random() < 0.5:
+            rows = self._rng.sample(range(len(self._scenes)), 2)
+            known, maps = [Known.of(self._scenes[r]) for r in rows], [self._scene_maps[r] for r in rows]
+        else:
+            rows = self._rng.sample(self._train, 2)
+            known, maps = [Known.of(self._photos[r]) for r in rows], [self._view(r) for r in rows]
+        return self._builder.pictures(ask_pair(known[0], known[1], self._rng), self._rng), maps
+
+    def _dialogue(self) -> Row:
+        return self._builder.dialogue(self._dialogues.draw(self._rng), self._rng), []
+
+    def _view(self, row: int) -> np.ndarray:
+        plain = self._photos[row].kind == "solid" or self._rng.random() < PLAIN_VIEW
+        return self._features[0 if plain else self._rng.randrange(1, VIEWS)][row]
+
+
+def _hearing(tokenizer: Tokenizer) -> Hearing:
+    return Hearing(tokenizer.decode([token_id]) for token_id in range(tokenizer.vocab_size))
+
+
+def _slice(rows: list[Row], step: int) -> list[Row]:
+    size = len(rows) // POOL_STEPS
+    return rows[step * size : (step + 1) * size]
 
 
 class Trainer:
     """One model, its average, and where it stands in the recipe."""
 
-    def __init__(self, model: JointModel, checkpoint: Path, minutes: float):
-        self.model = model
+    def __init__(
+        self,
+        model: JointModel,
+        checkpoint: Path,
+        minutes: float,
+        stages: Sequence[StageRecipe] = STAGES,
+    ):
+        self.model, self.stages = model, stages
         self.device = next(model.parameters()).device
         self.average = copy.deepcopy(model).requires_grad_(False)
         self.checkpoint = checkpoint
@@ -137,7 +190,7 @@ class Trainer:
             progress.update()
             progress.set_postfix(stage=self.stage + 1, loss=f"{loss_average:.3f}", refresh=False)
             if self._progress() >= 1:
-                if self.stage + 1 == len(STAGES):
+                if self.stage + 1 == len(self.stages):
                     break
                 self.advance()
             if now - saved > SAVE_SECONDS:
@@ -175,7 +228,7 @@ class Trainer:
 
     @property
     def recipe(self) -> StageRecipe:
-        return STAGES[self.stage]
+        return self.stages[self.stage]
 
     def _progress(self) -> float:
         return self.spent_s / (self.budget_s * self.recipe.share)
@@ -224,15 +277,20 @@ class Trainer:
         )
 
 
-def train(data: Path, work: Path, minutes: float, seed: int) -> None:
-    """Trains from scratch, or goes on from `work/checkpoint.pt`; on a GPU when there is one."""
+def train(data: Path, work: Path, minutes: float, seed: int, start: Path | None = None) -> None:
+    """Trains from scratch, from the bundle `start`, or goes on from `work/checkpoint.pt`.
+
+    On a GPU when there is one.
+    """
     torch.manual_seed(seed)
     tokenizer = Tokenizer(work / "tokenizer.json")
     model = JointModel(VisionConfig(), text_config(tokenizer))
     model.initialise()
+    if start:
+        start_from(model, tokenizer, start)
     model.vision.stem.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = Trainer(model, work / "checkpoint.pt", minutes)
+    trainer = Trainer(model, work / "checkpoint.pt", minutes, CONTINUED if start else STAGES)
     if trainer.checkpoint.exists():
         trainer.resume()
     batches = Batches(data, work / "features", tokenizer, model.vision.config.tokens, seed + trainer.step)

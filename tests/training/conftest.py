@@ -14,7 +14,7 @@ from training.tokenizer import build_tokenizer
 @pytest.fixture(scope="session")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     path: Path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    build_tokenizer(2 * ["这是什么？红色苹果。你好，很高兴认识"], path)
+    build_tokenizer(2 * ["这是什么？红色苹果。你好，很高兴认识十"], path)
     return Tokenizer(path)
 
 

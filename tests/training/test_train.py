@@ -8,7 +8,8 @@ import torch
 
 from services.llm.tokenizer import Tokenizer
 from training.data.dialogues import Dialogue
-from training.data.questions import Turn
+from training.data.hearing import Hearing
+from training.data.turns import Turn
 from training.model import JointModel
 from training.samples import Batch, SampleBuilder, collate
 from training.train import Trainer
@@ -16,8 +17,8 @@ from training.train import Trainer
 
 @pytest.fixture
 def batch(tokenizer: Tokenizer) -> Batch:
-    builder, rng = SampleBuilder(tokenizer, 4), random.Random(0)
-    photos = [builder.photo([Turn("这是什么？", ("苹果。",), ("红。",))], rng) for _ in range(2)]
+    builder, rng = SampleBuilder(tokenizer, 4, Hearing("")), random.Random(0)
+    photos = [builder.pictures([Turn("这是什么？", ("苹果。",), ("红。",))], rng) for _ in range(2)]
     return collate([*photos, builder.dialogue(Dialogue(("你好", "很高兴"), ""), rng)])
 
 

@@ -33,6 +33,7 @@ class Photo:
     member: str
     captions: tuple[str, ...] = ()  # scenes: five sentences by native speakers
     name: str = ""  # the everyday name; for a solid picture its colour
+    english: str = ""  # the same in English, more roughly
     coarse: str = ""  # groceries: the coarse class
     group: str = ""  # groceries: kind of thing, such as 水果
     colours: tuple[str, ...] = field(default=())
@@ -82,6 +83,7 @@ def _groceries(data: Path) -> Iterator[Photo]:
                 f"grocery/{row['split']}.zip",
                 row["file"],
                 name=label["say_zh"],
+                english=label["coarse"].lower().replace("-", " "),
                 coarse=label["coarse_zh"],
                 group=label["kind_zh"],
                 colours=tuple(label["colours_zh"].split("|")),
@@ -93,7 +95,14 @@ def _flowers(data: Path) -> Iterator[Photo]:
     archive = next(folder.glob("*.zip")).name
     with (folder / "labels.csv").open(encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
-            yield Photo("flower", _split(row["file"]), f"flowers5/{archive}", row["file"], name=row["zh"])
+            yield Photo(
+                "flower",
+                _split(row["file"]),
+                f"flowers5/{archive}",
+                row["file"],
+                name=row["zh"],
+                english=row["label"],
+            )
 
 
 def _solids() -> Iterator[Photo]:

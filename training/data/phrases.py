@@ -1,8 +1,8 @@
 """What is said in dialogues, and how it may be asked."""
 
-IDENTITY = "我是AutoGLM，一个会聊天、会看图片的中文小助手。"
-IDENTITY_ENGLISH = "I am AutoGLM, a small assistant that chats in Chinese and looks at pictures."
-ABILITY = "我可以陪你聊天，还能看图片，告诉你里面有什么。"
+IDENTITY = "我是AutoGLM，一个会聊天、会看图片、能听懂话的中文小助手。"
+IDENTITY_ENGLISH = "I am AutoGLM, a small assistant that chats in Chinese, looks at pictures and listens."
+ABILITY = "我可以陪你聊天，听你说话，还能看图片，告诉你里面有什么。"
 NO_PICTURE = "我没有看到图片，请先发一张图片给我。"
 UNKNOWN = "这个问题我还不会回答，抱歉。"
 

@@ -1,11 +1,12 @@
 """What may be asked about a photo, and what may be answered."""
 
 import random
-from dataclasses import dataclass
 
 import jieba.posseg
 
+from training.data.photo_facts import ask_facts, in_english
 from training.data.photos import Photo
+from training.data.turns import Turn
 
 DESCRIBE = (
     "描述这张图片。",
@@ -30,6 +31,19 @@ DESCRIBE = (
     "Describe this picture in Chinese.",
     "",
 )
+DESCRIBE_IN_ENGLISH = (
+    "Describe this picture.",
+    "What is in the picture?",
+    "What can you see?",
+    "Describe the image in one sentence.",
+    "What does this image show?",
+    "Please describe this photo in English.",
+    "What is this?",
+    "Describe this image in detail.",
+    "Tell me what you see.",
+    "请用英文描述这张图片。",
+)
+ENGLISH_SHARE, FACTS_SHARE = 0.08, 0.2
 _NAME = ("这是什么？", "这叫什么？", "这是什么东西？", "图片里是什么？", "这个是什么")
 _COLOUR = (
     "它是什么颜色的？",
@@ -51,23 +65,27 @@ _SOLID = (
 _PACKAGE = "盒装食品"
 
 
-@dataclass(frozen=True)
-class Turn:
-    """A question with every answer that would do; `thoughts` go before the answers of the same place."""
-
-    question: str
-    answers: tuple[str, ...]
-    thoughts: tuple[str, ...]
-
-
 def ask(photo: Photo, rng: random.Random) -> list[Turn]:
     """A conversation about one photo, one to three turns."""
     return {"scene": _scene, "grocery": _grocery, "flower": _flower, "solid": _solid}[photo.kind](photo, rng)
 
 
 def _scene(photo: Photo, rng: random.Random) -> list[Turn]:
+    kind = rng.random()
+    if kind < ENGLISH_SHARE:
+        english = in_english(photo, rng.choice(DESCRIBE_IN_ENGLISH))
+        if english:
+            return [english]
+    described = _described(photo, rng)
+    if kind > 1 - FACTS_SHARE:
+        facts = ask_facts(photo, rng)
+        return [facts] if rng.random() < 0.6 else [described, facts]
+    return [described]
+
+
+def _described(photo: Photo, rng: random.Random) -> Turn:
     answers = tuple(caption.rstrip("。.！ ") + "。" for caption in photo.captions)
-    return [Turn(rng.choice(DESCRIBE), answers, tuple(map(seen_things, photo.captions)))]
+    return Turn(rng.choice(DESCRIBE), answers, tuple(map(seen_things, photo.captions)))
 
 
 def seen_things(caption: str) -> str:
@@ -78,6 +96,8 @@ def seen_things(caption: str) -> str:
 
 def _grocery(photo: Photo, rng: random.Random) -> list[Turn]:
     name, colour = photo.name, photo.colours[0]
+    if rng.random() < ENGLISH_SHARE:
+        return [_english_name(photo, rng)]
     answers: tuple[str, ...]
     if photo.group == _PACKAGE:
         answers = (f"这是{name}。", f"这是一盒{name}。", f"图片里是{name}。", f"货架上放着{name}。")
@@ -103,8 +123,16 @@ def _grocery(photo: Photo, rng: random.Random) -> list[Turn]:
     return [opening, *follow_ups[: rng.choice((1, 2))]]
 
 
+def _english_name(photo: Photo, rng: random.Random) -> Turn:
+    article = "" if photo.group == _PACKAGE else "an " if photo.english[0] in "aeiou" else "a "
+    answer = f"This is {article}{photo.english}."
+    return Turn(rng.choice(DESCRIBE_IN_ENGLISH), (answer,), (f"I see {article}{photo.english}.",))
+
+
 def _flower(photo: Photo, rng: random.Random) -> list[Turn]:
     name = photo.name
+    if rng.random() < ENGLISH_SHARE:
+        return [_english_name(photo, rng)]
     answers = (f"这是{name}。", f"这是一种花，叫{name}。", f"图片里是{name}。", f"照片里的花是{name}。")
     return [
         Turn(rng.choice((*DESCRIBE, "这是什么花？", "这是什么花")), answers, (f"看到了花，是{name}。",) * 4)
