@@ -9,6 +9,7 @@ import typer
 
 from training.data.dialogues import DialogueSource
 from training.data.icons import LICENCES
+from training.data.labels import ask_label, make_label
 from training.data.photos import list_photos
 from training.data.questions import DESCRIBE, ask
 from training.data.scene_english import ask_scene_in_english
@@ -94,6 +95,10 @@ def _texts(data: Path, features: Path) -> list[str]:
     for scene in scenes:
         for turn in (*ask_scene(scene, rng), *ask_scene_in_english(scene, rng)):
             texts += [turn.question, *turn.answers, *turn.thoughts]
+    for _ in range(3000):
+        label = make_label(rng)
+        turn = ask_label(label, label.lines, rng)
+        texts += [turn.question, *turn.answers, *label.lines]
     return texts + DialogueSource(data).texts()
 
 

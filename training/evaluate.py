@@ -13,6 +13,7 @@ from rich.table import Table
 
 from training.data.photos import Photo, list_photos, open_photo
 from training.data.solids import SOLIDS_PER_COLOUR, solid_names, solid_picture
+from training.evaluate_dialogues import evaluate_dialogues
 from training.evaluate_scenes import evaluate_scenes
 from training.pipeline import Pipeline, Question
 from training.scores import caption_scores, grocery_scores
@@ -112,7 +113,9 @@ def evaluate(data: Path, icons: Path, bundle: Path, split: str, *, uniform_gate:
     _solids(pipeline, scores)
     drawn, asked = evaluate_scenes(pipeline, icons)
     scores |= drawn
-    samples += [Sample(*one) for one in asked]
+    scripted, told = evaluate_dialogues(pipeline)
+    scores |= scripted
+    samples += [Sample(*one) for one in (*asked, *told)]
     _dialogues(pipeline, IDENTITY_TUNE if split == "tune" else IDENTITY_QUESTIONS, scores, samples)
     _report(scores, samples, {"bundle": bundle.name, "split": split, "uniform_gate": uniform_gate})
     return scores

@@ -21,6 +21,7 @@ from services.llm.prompt import Media, Message, Role, Text, lay_out
 from services.llm.tokenizer import END_THINK, Tokenizer
 from services.vision.images import fit_square
 from services.vision.model.native import VisionConfig, VisionEncoder, normalise
+from training.samples import LINE_BREAK
 
 ENCODE_BATCH = 16
 MAX_TOKENS = 96
@@ -30,12 +31,13 @@ MAX_TOKENS = 96
 class Question:
     """Turns that alternate, the user first and last; `pictures` (indices) come with the first.
 
-    speech_TD stands in the place of the last turn's text.
+    written: lines of text read in them. speech_TD stands in the place of the last turn's text.
     """
 
     turns: tuple[str, ...]
     pictures: tuple[int, ...] = ()
     enable_thinking: bool = False
+    written: tuple[str, ...] = ()
     speech_TD: torch.Tensor | None = None
 
 
@@ -103,8 +105,9 @@ class Pipeline:
         messages = [Message(roles[i % 2], (Text(turn),)) for i, turn in enumerate(question.turns)]
         sampling = SamplingParams(max_tokens=MAX_TOKENS)
         media: list[torch.Tensor] = [images_PMD[picture] for picture in question.pictures]
+        written = LINE_BREAK.join(question.written)
         shown = tuple(
-            Media(Modality.IMAGE, len(x), p.to_bytes(4))
+            Media(Modality.IMAGE, len(x), p.to_bytes(4), written=written)
             for x, p in zip(media, question.pictures, strict=True)
         )
         if question.speech_TD is not None:

@@ -6,7 +6,7 @@ branch 0 and itself only. So five captions of one photo cost one prompt.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
@@ -25,6 +25,7 @@ PICTURE_FIRST = 0.6
 WITH_SYSTEM = 0.1
 WITH_THOUGHT = 0.15
 SPOKEN = 0.25
+LINE_BREAK = " "  # between lines of text that were read
 THOUGHTS = 2  # answers that are thought through, per sample: they are long
 
 
@@ -68,15 +69,18 @@ class SampleBuilder:
         self._picture = Media(Modality.IMAGE, image_tokens, b"")
         self._end = tokenizer.special(t.USER)
 
-    def pictures(self, turns: Sequence[Turn], rng: random.Random) -> Sample:
-        """A conversation about pictures; the last turn is what is learned most."""
+    def pictures(self, turns: Sequence[Turn], rng: random.Random, written: Sequence[str] = ()) -> Sample:
+        """A conversation about pictures; the last turn is what is learned most.
+
+        written: lines of text that were read in them.
+        """
         heard: list[list[Heard]] = []
         messages = self._system(rng)
         for before, turn in zip((None, *turns), turns, strict=False):
             if before:
                 messages.append(_said(Role.ASSISTANT, before.answers[0]))
             count = turn.pictures or (before is None)
-            messages.append(Message(Role.USER, self._parts(turn.question, count, heard, rng)))
+            messages.append(Message(Role.USER, self._parts(turn.question, count, heard, rng, written)))
         last, single = turns[-1], len(turns) == 1
         if rng.random() < WITH_THOUGHT:
             kept = THOUGHTS if single else 1
@@ -96,9 +100,14 @@ class SampleBuilder:
         return self._sample(messages, dialogue.turns[-1:], thoughts, heard)
 
     def _parts(
-        self, question: str, pictures: int, heard: list[list[Heard]], rng: random.Random
+        self,
+        question: str,
+        pictures: int,
+        heard: list[list[Heard]],
+        rng: random.Random,
+        written: Sequence[str] = (),
     ) -> tuple[Text | Media, ...]:
-        shown = (self._picture,) * pictures
+        shown = (replace(self._picture, written=LINE_BREAK.join(written)),) * pictures
         asked: tuple[Text | Media, ...] = (Text(question),)
         if self._hearing.can_be_spoken(question) and rng.random() < self.spoken_share:
             heard.append(self._hearing.hear(question, rng))

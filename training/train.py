@@ -23,6 +23,7 @@ from services.llm.tokenizer import END, OBSERVATION, USER, Tokenizer
 from services.vision.model.native import VisionConfig
 from training.data.dialogues import DialogueSource
 from training.data.hearing import Hearing
+from training.data.labels import ask_label, make_label, random_lines, read_label
 from training.data.pairs import Known, ask_pair
 from training.data.photos import list_photos
 from training.data.questions import ask
@@ -36,8 +37,10 @@ from training.vision.features import FROZEN_STAGES, VIEWS, open_features, open_s
 PHOTOS_PER_STEP = 12
 SCENES_PER_STEP = 8
 PAIRS_PER_STEP = 2
+LABELS_PER_STEP = 3
 DIALOGUES_PER_STEP = 5
 ENGLISH_SCENES = 0.15
+WRITTEN_PHOTOS = 0.05
 POOL_STEPS = 8
 PLAIN_VIEW = 0.3
 WARM_UP_STEPS = 150
@@ -113,6 +116,7 @@ class Batches:
             [self._photo(row) for row in photos],
             [self._scene() for _ in range(POOL_STEPS * SCENES_PER_STEP)],
             [self._pair() for _ in range(POOL_STEPS * PAIRS_PER_STEP)],
+            [self._label() for _ in range(POOL_STEPS * LABELS_PER_STEP)],
             [self._dialogue() for _ in range(POOL_STEPS * DIALOGUES_PER_STEP)],
         ]
         for rows in kinds:
@@ -124,7 +128,15 @@ class Batches:
 
     def _photo(self, row: int) -> Row:
         turns = ask(self._photos[row], self._rng)
-        return self._builder.pictures(turns, self._rng), [self._view(row)]
+        written = random_lines(self._rng) if self._rng.random() < WRITTEN_PHOTOS else ()
+        return self._builder.pictures(turns, self._rng, written), [self._view(row)]
+
+    def _label(self) -> Row:
+        """Its words come from the text reader; what else is seen hardly matters."""
+        label = make_label(self._rng)
+        lines = read_label(label, self._rng)
+        turn = ask_label(label, lines, self._rng)
+        return self._builder.pictures([turn], self._rng, lines), [self._view(self._rng.choice(self._train))]
 
     def _scene(self) -> Row:
         row = self._rng.randrange(len(self._scenes))

@@ -44,6 +44,7 @@ class DialogueSource:
             (self._zoo, 16),
             (self._place, 6),
             (self._name, 8),
+            (self._memory, 12),
             (self._no_picture, 6),
             (self._unknown, 10),
         )
@@ -161,6 +162,16 @@ class DialogueSource:
             f"你叫{name}。",
         ]
         return Dialogue(tuple(turns), f"用户说过自己叫{name}。")
+
+    def _memory(self, rng: random.Random) -> Dialogue:
+        """Something told, small talk perhaps, and the same asked for later."""
+        topic = rng.choice(p.MEMORIES)
+        fact = rng.choice(topic.facts)
+        turns = [rng.choice(topic.tellings).format(x=fact), rng.choice(topic.replies).format(x=fact)]
+        for _ in range(rng.choice((0, 0, 1, 2))):
+            turns += self._pair(rng)
+        turns += [rng.choice(topic.questions), topic.answer.format(x=fact)]
+        return Dialogue(tuple(turns), f"用户说过：{topic.answer.format(x=fact).replace('你', '我')}")
 
     def _no_picture(self, rng: random.Random) -> Dialogue:
         return Dialogue((rng.choice(p.PICTURE_REQUESTS), p.NO_PICTURE), "这里没有图片。")
