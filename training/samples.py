@@ -66,8 +66,13 @@ class SampleBuilder:
 
     def __init__(self, tokenizer: Tokenizer, image_tokens: int, hearing: Hearing):
         self._tokenizer, self._hearing = tokenizer, hearing
-        self._picture = Media(Modality.IMAGE, image_tokens, b"")
+        self._picture = self.picture(image_tokens)
         self._end = tokenizer.special(t.USER)
+
+    @staticmethod
+    def picture(image_tokens: int) -> Media:
+        """The place of a picture."""
+        return Media(Modality.IMAGE, image_tokens, b"")
 
     def pictures(self, turns: Sequence[Turn], rng: random.Random, written: Sequence[str] = ()) -> Sample:
         """A conversation about pictures; the last turn is what is learned most.

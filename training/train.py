@@ -31,6 +31,7 @@ from training.data.scene_english import ask_scene_in_english
 from training.data.scene_questions import ask_scene
 from training.model import JointModel
 from training.samples import Batch, Sample, SampleBuilder, collate
+from training.self_critical import SelfCritic
 from training.start import start_from
 from training.vision.features import FROZEN_STAGES, VIEWS, open_features, open_scenes
 
@@ -59,17 +60,20 @@ class StageRecipe:
     head_rate: float  # the ImageNet 1x1 convolution
     stem_rate: float  # the stem's last stages; 0 keeps them frozen
     dropout: float
+    critic: float = 0.0  # weight of the self-critical loss; 0 leaves it out
 
 
 STAGES = (
-    StageRecipe(0.3, 1e-3, 1e-4, 0.0, 0.0),
-    StageRecipe(0.55, 8e-4, 1e-4, 2e-4, 0.1),
-    StageRecipe(0.15, 3e-4, 3e-5, 0.0, 0.1),
+    StageRecipe(0.25, 1e-3, 1e-4, 0.0, 0.0),
+    StageRecipe(0.4, 8e-4, 1e-4, 2e-4, 0.1),
+    StageRecipe(0.1, 3e-4, 3e-5, 0.0, 0.1),
+    StageRecipe(0.25, 1e-4, 1e-5, 0.0, 0.1, critic=2.0),
 )
 CONTINUED = (
-    StageRecipe(0.45, 7e-4, 1e-4, 0.0, 0.05),
-    StageRecipe(0.4, 5e-4, 1e-4, 1.5e-4, 0.1),
-    StageRecipe(0.15, 2e-4, 3e-5, 0.0, 0.1),
+    StageRecipe(0.3, 7e-4, 1e-4, 0.0, 0.05),
+    StageRecipe(0.32, 5e-4, 1e-4, 1.5e-4, 0.1),
+    StageRecipe(0.1, 2e-4, 3e-5, 0.0, 0.1),
+    StageRecipe(0.28, 1e-4, 1e-5, 0.0, 0.1, critic=2.0),
 )
 
 
@@ -94,14 +98,18 @@ Row = tuple[Sample, list[np.ndarray]]
 class Batches:
     """Endless mixed batches: (maps of the stem's frozen part, padded samples)."""
 
-    def __init__(self, data: Path, features: Path, tokenizer: Tokenizer, image_tokens: int, seed: int):
-        self._photos = list_photos(data)
-        self._train = [i for i, photo in enumerate(self._photos) if photo.split == "train"]
-        self._features = open_features(features)
+    def __init__(self, data: Path, features: Path, tokenizer: Tokenizer, image_tokens: int):
+        self.photos = list_photos(data)
+        self._train = [i for i, photo in enumerate(self.photos) if photo.split == "train"]
+        self.features = open_features(features)
         self._scene_maps, self._scenes = open_scenes(features)
         self._dialogues = DialogueSource(data)
         self._builder = SampleBuilder(tokenizer, image_tokens, _hearing(tokenizer))
-        self._rng = random.Random(seed)
+        self._rng = random.Random()
+
+    def seed(self, seed: int) -> None:
+        """Makes what comes next depend on `seed` alone."""
+        self._rng.seed(seed)
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, Batch]]:
         while True:
@@ -127,7 +135,7 @@ class Batches:
             yield torch.from_numpy(maps).float(), collate([sample for sample, _ in chosen])
 
     def _photo(self, row: int) -> Row:
-        turns = ask(self._photos[row], self._rng)
+        turns = ask(self.photos[row], self._rng)
         written = random_lines(self._rng) if self._rng.random() < WRITTEN_PHOTOS else ()
         return self._builder.pictures(turns, self._rng, written), [self._view(row)]
 
@@ -150,15 +158,15 @@ class Batches:
             known, maps = [Known.of(self._scenes[r]) for r in rows], [self._scene_maps[r] for r in rows]
         else:
             rows = self._rng.sample(self._train, 2)
-            known, maps = [Known.of(self._photos[r]) for r in rows], [self._view(r) for r in rows]
+            known, maps = [Known.of(self.photos[r]) for r in rows], [self._view(r) for r in rows]
         return self._builder.pictures(ask_pair(known[0], known[1], self._rng), self._rng), maps
 
     def _dialogue(self) -> Row:
         return self._builder.dialogue(self._dialogues.draw(self._rng), self._rng), []
 
     def _view(self, row: int) -> np.ndarray:
-        plain = self._photos[row].kind == "solid" or self._rng.random() < PLAIN_VIEW
-        return self._features[0 if plain else self._rng.randrange(1, VIEWS)][row]
+        plain = self.photos[row].kind == "solid" or self._rng.random() < PLAIN_VIEW
+        return self.features[0 if plain else self._rng.randrange(1, VIEWS)][row]
 
 
 def _hearing(tokenizer: Tokenizer) -> Hearing:
@@ -179,8 +187,10 @@ class Trainer:
         checkpoint: Path,
         minutes: float,
         stages: Sequence[StageRecipe] = STAGES,
+        critic: SelfCritic | None = None,
     ):
-        self.model, self.stages = model, stages
+        self.model, self.stages, self.critic = model, stages, critic
+        self._to_judge = iter(critic) if critic else None
         self.device = next(model.parameters()).device
         self.average = copy.deepcopy(model).requires_grad_(False)
         self.checkpoint = checkpoint
@@ -188,6 +198,7 @@ class Trainer:
         self.stage = 0
         self.spent_s = 0.0  # in this stage
         self.step = 0  # in this stage
+        self.reward = 0.0  # of what the critic's captions score, a running mean
         self.optimizer = self._optimizer()
 
     def run(self, batches: Batches) -> None:
@@ -200,7 +211,9 @@ class Trainer:
             now = time.monotonic()
             self.spent_s, last = self.spent_s + now - last, now
             progress.update()
-            progress.set_postfix(stage=self.stage + 1, loss=f"{loss_average:.3f}", refresh=False)
+            progress.set_postfix(
+                stage=self.stage + 1, loss=f"{loss_average:.3f}", reward=f"{self.reward:.3f}", refresh=False
+            )
             if self._progress() >= 1:
                 if self.stage + 1 == len(self.stages):
                     break
@@ -258,6 +271,8 @@ class Trainer:
         with torch.set_grad_enabled(recipe.stem_rate > 0):
             maps = model.vision.stem.resume(maps.contiguous(memory_format=torch.channels_last), FROZEN_STAGES)
         loss = model(model.vision.embed_map(maps), batch, recipe.dropout)
+        if recipe.critic and self.critic and self._to_judge:
+            loss = loss + recipe.critic * self._judge(self.critic, *next(self._to_judge))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], CLIP_NORM)
@@ -267,6 +282,14 @@ class Trainer:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(model.parameters()), 1 - decay)
         return float(loss.detach())
+
+    def _judge(self, critic: SelfCritic, maps: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        with torch.no_grad():
+            seen = maps.to(self.device).contiguous(memory_format=torch.channels_last)
+            seen = self.model.vision.stem.resume(seen, FROZEN_STAGES)
+        loss, reward = critic.loss(self.model, self.model.vision.embed_map(seen), rows)
+        self.reward += 0.02 * (reward - self.reward)
+        return loss
 
     def _optimizer(self) -> torch.optim.AdamW:
         model, recipe = self.model, self.recipe
@@ -302,8 +325,11 @@ def train(data: Path, work: Path, minutes: float, seed: int, start: Path | None 
         start_from(model, tokenizer, start)
     model.vision.stem.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = Trainer(model, work / "checkpoint.pt", minutes, CONTINUED if start else STAGES)
+    tokens = model.vision.config.tokens
+    batches = Batches(data, work / "features", tokenizer, tokens)
+    critic = SelfCritic(batches.photos, batches.features, tokenizer, tokens, seed)
+    trainer = Trainer(model, work / "checkpoint.pt", minutes, CONTINUED if start else STAGES, critic)
     if trainer.checkpoint.exists():
         trainer.resume()
-    batches = Batches(data, work / "features", tokenizer, model.vision.config.tokens, seed + trainer.step)
+    batches.seed(seed + trainer.step)
     trainer.run(batches)
