@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pypinyin import Style, lazy_pinyin
 
-SURE, MISHEARD, DROPPED = 0.8, 0.04, 0.01
+SURE, MISHEARD, DROPPED = 0.75, 0.1, 0.01
 _SPOKEN = re.compile(r"[\u4e00-\u9fff]")
 
 
