@@ -14,11 +14,22 @@ Result = TypeVar("Result")
 
 
 class Batcher(Generic[Item, Result]):
-    """Hands `run` at most `max_batch` items at a time, in order of arrival, one batch after the other."""
+    """Hands `run` at most `max_batch` items at a time, in order of arrival, one batch after the other.
 
-    def __init__(self, run: Callable[[list[Item]], Awaitable[list[Result]]], max_batch: int):
+    Together they cost at most `max_cost`; an item that costs more by itself goes alone.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[list[Item]], Awaitable[list[Result]]],
+        max_batch: int,
+        cost: Callable[[Item], int] = lambda _: 0,
+        max_cost: int = 0,
+    ):
         self._run = run
         self._max_batch = max_batch
+        self._cost = cost
+        self._max_cost = max_cost
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._drain: asyncio.Task[None] | None = None
         self._batch_started: float | None = None
@@ -63,8 +74,13 @@ class Batcher(Generic[Item, Result]):
 
     def _take(self) -> list[tuple[Item, asyncio.Future[Result]]]:
         batch: list[tuple[Item, asyncio.Future[Result]]] = []
+        room = self._max_cost
         while self._waiting and len(batch) < self._max_batch:
-            item, future = self._waiting.popleft()
+            item, future = self._waiting[0]
             if not future.done():
+                room -= self._cost(item)
+                if batch and room < 0:
+                    break
                 batch.append((item, future))
+            self._waiting.popleft()
         return batch

@@ -6,6 +6,7 @@ import torch
 
 from servicekit.cache import ByteCache
 from services.vision import metrics
+from services.vision.checkpoint import GridTHW
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Encoding:
     embedding: torch.Tensor
     width: int
     height: int
+    grid_thw: GridTHW | None = None
 
     @property
     def nbytes(self) -> int:

@@ -7,15 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
 import structlog
 import torch
+from torch import nn
 
 from servicekit.errors import Unavailable
 from services.vision import metrics
 from services.vision.batching import Batcher
-from services.vision.checkpoint import Checkpoint, CheckpointError
-from services.vision.model.native import VisionEncoder, normalise
+from services.vision.checkpoint import Checkpoint, CheckpointError, Prepared
 
 log = structlog.get_logger(__name__)
 
@@ -31,15 +30,25 @@ class Forward:
 
 
 class Encoder:
-    """Pixels to embeddings."""
+    """Pixels to embeddings.
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, max_batch: int):
+    max_batch, max_patches: what one forward pass may hold; a picture that is larger by itself goes alone.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: torch.device,
+        dtype: torch.dtype,
+        max_batch: int,
+        max_patches: int = 32_768,
+    ):
         self.checkpoint = checkpoint
         self.device = device
         self.dtype = dtype
-        self._model: VisionEncoder | None = None
-        self._loading: asyncio.Task[VisionEncoder] | None = None
-        self._batcher = Batcher(self._run, max_batch)
+        self._model: nn.Module | None = None
+        self._loading: asyncio.Task[nn.Module] | None = None
+        self._batcher = Batcher(self._run, max_batch, lambda prepared: prepared.patches, max_patches)
         self._thread = ThreadPoolExecutor(1, "vision-forward")
 
     @property
@@ -47,7 +56,7 @@ class Encoder:
         """True once the weights are in memory."""
         return self._model is not None
 
-    async def load(self) -> VisionEncoder:
+    async def load(self) -> nn.Module:
         """The model. Concurrent callers share one load; after a failed one the next call tries again."""
         if self._model is not None:
             return self._model
@@ -55,16 +64,16 @@ class Encoder:
             self._loading = asyncio.create_task(self._load())
         return await asyncio.shield(self._loading)
 
-    async def encode(self, pixels: np.ndarray) -> Forward:
-        """Embeds one picture, uint8 [side, side, 3], in a forward pass shared with whoever else waits."""
+    async def encode(self, prepared: Prepared) -> Forward:
+        """Embeds one picture in a forward pass shared with whoever else waits."""
         await self.load()
-        return await self._batcher.submit(pixels)
+        return await self._batcher.submit(prepared)
 
-    async def try_out(self, pixels: np.ndarray) -> None:
+    async def try_out(self, prepared: Prepared) -> None:
         """Loads the model and embeds one picture that no metric counts."""
         model = await self.load()
-        embeddings = await self._in_thread(self._forward, model, [pixels])
-        if not embeddings.isfinite().all():
+        [embedding] = await self._in_thread(self._forward, model, [prepared])
+        if not embedding.isfinite().all():
             raise CheckpointError(
                 f"{self.checkpoint.folder} gives embeddings that are not finite in {self.dtype}"
             )
@@ -80,7 +89,7 @@ class Encoder:
         await self._batcher.close()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _load(self) -> VisionEncoder:
+    async def _load(self) -> nn.Module:
         started = time.perf_counter()
         log.info(
             f"Loading AutoGLM vision encoder {self.checkpoint.fingerprint} from {self.checkpoint.folder}"
@@ -94,21 +103,19 @@ class Encoder:
         log.info(f"vision encoder loaded in {time.perf_counter() - started:.2f} s")
         return self._model
 
-    async def _run(self, batch: list[np.ndarray]) -> list[Forward]:
+    async def _run(self, batch: list[Prepared]) -> list[Forward]:
         model = await self.load()
         started = time.perf_counter()
         embeddings = await self._in_thread(self._forward, model, batch)
         seconds = time.perf_counter() - started
         metrics.ENCODES.inc(len(batch))
         metrics.BATCH_PICTURES.observe(len(batch))
+        metrics.PATCHES.inc(sum(prepared.patches for prepared in batch))
         metrics.FORWARD_SECONDS.observe(seconds)
-        # Rows are copied, or one cached row would keep its whole batch alive.
-        return [Forward(row.clone(), seconds) for row in embeddings]
+        return [Forward(embedding, seconds) for embedding in embeddings]
 
     async def _in_thread(self, function: Callable[..., Result], *args: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
-    @torch.inference_mode()
-    def _forward(self, model: VisionEncoder, batch: list[np.ndarray]) -> torch.Tensor:
-        pixels_BHW3 = torch.from_numpy(np.stack(batch)).to(self.device)
-        return model(normalise(pixels_BHW3).to(self.dtype)).cpu()  # type: ignore[no-any-return]
+    def _forward(self, model: nn.Module, batch: list[Prepared]) -> list[torch.Tensor]:
+        return self.checkpoint.embed(model, batch, self.device, self.dtype)

@@ -54,8 +54,11 @@ def fit_square(image: Image.Image, side: int) -> np.ndarray:
     return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
 
 
-def read_picture(data: bytes, *, side: int, max_pixels: int) -> Picture:
-    """Decodes a picture that will be resized to `side`; raises InvalidArgument with an IMAGE_ reason."""
+def read_picture(data: bytes, *, side: int | None, max_pixels: int) -> Picture:
+    """Decodes a picture that will be resized to `side`; every pixel of it where `side` is None.
+
+    Raises InvalidArgument with an IMAGE_ reason.
+    """
     if not data:
         raise _refusal("IMAGE_EMPTY", "The picture has no bytes.")
     try:
@@ -71,11 +74,12 @@ def read_picture(data: bytes, *, side: int, max_pixels: int) -> Picture:
         raise _refusal("IMAGE_UNREADABLE", _why_unreadable(data)) from error
 
 
-def _decode(image: Image.Image, side: int, max_pixels: int) -> Picture:
+def _decode(image: Image.Image, side: int | None, max_pixels: int) -> Picture:
     width, height = image.size
     if width * height > max_pixels:
         raise _too_many_pixels(max_pixels)
-    image.draft(None, (DRAFT_MARGIN * side, DRAFT_MARGIN * side))
+    if side is not None:
+        image.draft(None, (DRAFT_MARGIN * side, DRAFT_MARGIN * side))
     image.load()
     rgb = _to_rgb(image)
     orientation = _orientation(image)

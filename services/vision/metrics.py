@@ -6,6 +6,7 @@ ENCODES = Counter("autoglm_vision_encodes_total", "Pictures that went through a 
 BATCH_PICTURES = Histogram(
     "autoglm_vision_batch_pictures", "Pictures that shared one forward pass.", buckets=(1, 2, 4, 8, 16, 32)
 )
+PATCHES = Counter("autoglm_vision_patches_total", "Patches of pictures that are not squeezed to one size.")
 DECODE_SECONDS = Histogram("autoglm_vision_decode_seconds", "Time to decode and resize one picture.")
 FORWARD_SECONDS = Histogram("autoglm_vision_forward_seconds", "Time of one forward pass.")
 IN_WORK = Gauge("autoglm_vision_pictures_in_work", "Pictures being decoded, waiting or in a forward pass.")

@@ -7,18 +7,20 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image
 
 from servicekit.errors import InvalidArgument, ResourceExhausted
 from servicekit.flights import SingleFlight
 from services.vision import metrics
 from services.vision.cache import EmbeddingCache, Encoding
+from services.vision.checkpoint import Prepared
 from services.vision.encoder import Encoder
-from services.vision.images import fit_square, read_picture
 from services.vision.settings import VisionSettings
 
 RETRY_AFTER_S = 1.0
+
+# Decoded pictures are large: while one batch runs, another one may stand ready.
+BATCHES_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -40,23 +42,15 @@ class Encoded:
     cache_hit: bool
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    pixels: np.ndarray
-    width: int
-    height: int
-    seconds: float
-
-
 class Pipeline:
     """Picture bytes to embeddings."""
 
     def __init__(self, encoder: Encoder, settings: VisionSettings):
         self._encoder = encoder
         self._settings = settings
-        self._side = encoder.checkpoint.config.image_size
         self._cache = EmbeddingCache(settings.cache_bytes)
         self._flights: SingleFlight[bytes, tuple[Encoding, Timings]] = SingleFlight()
+        self._ahead = asyncio.Semaphore(BATCHES_AHEAD * settings.max_batch)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, "vision-decode")
 
     async def encode(self, data: bytes) -> Encoded:
@@ -82,9 +76,9 @@ class Pipeline:
         """Decodes a tiny picture and embeds it; when loading is left to first use, decodes only."""
         file = io.BytesIO()
         Image.new("RGB", (2, 2), "grey").save(file, "PNG")
-        prepared = await self._prepare(file.getvalue())
+        prepared, _ = await self._prepare(file.getvalue())
         if not self._settings.lazy_load:
-            await self._encoder.try_out(prepared.pixels)
+            await self._encoder.try_out(prepared)
 
     def healthy(self) -> bool:
         """False while a forward pass takes suspiciously long."""
@@ -99,20 +93,20 @@ class Pipeline:
     async def _work(self, digest: bytes, data: bytes) -> tuple[Encoding, Timings]:
         arrived = time.perf_counter()
         with metrics.IN_WORK.track_inprogress():
-            prepared = await self._prepare(data)
-            forward = await self._encoder.encode(prepared.pixels)
-        encoding = Encoding(forward.embedding, prepared.width, prepared.height)
+            async with self._ahead:
+                prepared, decode_s = await self._prepare(data)
+                forward = await self._encoder.encode(prepared)
+        encoding = Encoding(forward.embedding, prepared.width, prepared.height, prepared.grid_thw)
         self._cache.put(digest, encoding)
-        queue_s = time.perf_counter() - arrived - prepared.seconds - forward.seconds
-        return encoding, Timings(queue_s, prepared.seconds, forward.seconds)
+        queue_s = time.perf_counter() - arrived - decode_s - forward.seconds
+        return encoding, Timings(queue_s, decode_s, forward.seconds)
 
-    async def _prepare(self, data: bytes) -> _Prepared:
+    async def _prepare(self, data: bytes) -> tuple[Prepared, float]:
         return await asyncio.get_running_loop().run_in_executor(self._decoders, self._decode, data)
 
-    def _decode(self, data: bytes) -> _Prepared:
+    def _decode(self, data: bytes) -> tuple[Prepared, float]:
         started = time.perf_counter()
-        picture = read_picture(data, side=self._side, max_pixels=self._settings.max_image_pixels)
-        pixels = fit_square(picture.image, self._side)
+        prepared = self._encoder.checkpoint.prepare(data, self._settings.max_image_pixels)
         seconds = time.perf_counter() - started
         metrics.DECODE_SECONDS.observe(seconds)
-        return _Prepared(pixels, picture.width, picture.height, seconds)
+        return prepared, seconds

@@ -12,9 +12,10 @@ from autoglm.vision.v1 import vision_pb2, vision_pb2_grpc
 from servicekit.placement import choose_device, choose_dtype
 from servicekit.server import Service
 from servicekit.settings import SettingsError
-from servicekit.tensors import data_type_of, split
-from services.vision.checkpoint import Checkpoint, CheckpointError
+from servicekit.tensors import data_type_of, split, to_message
+from services.vision.checkpoint import CheckpointError
 from services.vision.encoder import Encoder
+from services.vision.opening import open_checkpoint
 from services.vision.pipeline import Encoded, Pipeline
 from services.vision.settings import VisionSettings
 
@@ -39,7 +40,7 @@ class VisionServicer(vision_pb2_grpc.VisionServiceServicer):
             model=tensor_pb2.ModelInfo(
                 name=checkpoint.name,
                 fingerprint=checkpoint.fingerprint,
-                hidden_size=checkpoint.config.hidden_size,
+                hidden_size=checkpoint.hidden_size,
                 data_type=data_type_of(self._encoder.dtype),
                 device=str(self._encoder.device),
                 loaded=self._encoder.loaded,
@@ -68,6 +69,7 @@ class VisionServicer(vision_pb2_grpc.VisionServiceServicer):
                 token_count=embedding.shape[0],
                 shape=embedding.shape,
                 data_type=data_type_of(embedding.dtype),
+                side_tensors=_side_tensors(encoded),
             ),
             cache_hit=encoded.cache_hit,
             timings=vision_pb2.EncodeImageTimings(
@@ -80,16 +82,27 @@ class VisionServicer(vision_pb2_grpc.VisionServiceServicer):
         )
 
 
+def _side_tensors(encoded: Encoded) -> list[tensor_pb2.NamedTensor]:
+    """`grid_thw`, int64 [3], where the family has one: the backbone's positions follow from it."""
+    grid_thw = encoded.encoding.grid_thw
+    if grid_thw is None:
+        return []
+    return [tensor_pb2.NamedTensor(name="grid_thw", tensor=to_message(torch.tensor(grid_thw)))]
+
+
 async def create_service(settings: VisionSettings) -> Service:
     """The service as the boot function takes it; raises SettingsError when model or device cannot be used."""
     if settings.num_threads:
         torch.set_num_threads(settings.num_threads)
     device = choose_device(settings.device)
     try:
-        checkpoint = await asyncio.to_thread(Checkpoint.open, settings.model)
+        checkpoint = await asyncio.to_thread(
+            open_checkpoint, settings.model, settings.min_pixels, settings.max_pixels
+        )
     except CheckpointError as error:
         raise SettingsError(f"vision.model: {error}") from error
-    encoder = Encoder(checkpoint, device, choose_dtype(settings.dtype, device), settings.max_batch)
+    dtype = choose_dtype(settings.dtype, device)
+    encoder = Encoder(checkpoint, device, dtype, settings.max_batch, settings.max_patches)
     return build_service(encoder, settings)
 
 

@@ -21,7 +21,8 @@ class VisionSettings(ServerSettings):
     metrics_port: int | None = Field(52051, ge=0, le=65535)
 
     model: Path = Path("models/autoglm-mobile-tiny")
-    """Folder of the bundle; its `vision` sub-folder is opened."""
+    """Folder of a bundle, whose `vision` sub-folder is opened, or of a published
+    `Glm4vForConditionalGeneration`; `dummy:9b`, `dummy:4b` and `dummy:2b` make weights up."""
     lazy_load: bool = False
     """Only validate the checkpoint at start, and load it when the first picture comes."""
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
@@ -34,8 +35,14 @@ class VisionSettings(ServerSettings):
 
     max_image_bytes: int = Field(20 * MIB, ge=1)
     max_image_pixels: int = Field(64_000_000, ge=1, le=PILLOW_MAX_PIXELS)
+    min_pixels: int | None = Field(None, ge=1)
+    """Published encoders: a smaller picture is enlarged. Unset: as preprocessor_config.json says (`size`)."""
+    max_pixels: int | None = Field(None, ge=1)
+    """Published encoders: a larger picture is shrunk; counts each picture twice, as `size` does."""
     max_batch: int = Field(8, ge=1)
     """Pictures in one forward pass."""
+    max_patches: int = Field(32_768, ge=1)
+    """Patches in one forward pass of a published encoder; a larger picture goes alone."""
     max_queue: int = Field(64, ge=1)
     """Pictures in work or waiting; one more is refused with QUEUE_FULL."""
     cache_bytes: int = Field(256 * MIB, ge=0)

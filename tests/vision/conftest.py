@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from services.vision.checkpoint import Checkpoint
 from services.vision.encoder import Encoder
+from services.vision.native import NativeCheckpoint
 from tests.bundles import write_vision_bundle
 
 
@@ -23,6 +23,6 @@ def bundle(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def encoder(bundle: Path) -> AsyncIterator[Encoder]:
-    encoder = Encoder(Checkpoint.open(bundle), torch.device("cpu"), torch.float32, max_batch=4)
+    encoder = Encoder(NativeCheckpoint.open(bundle), torch.device("cpu"), torch.float32, max_batch=4)
     yield encoder
     await encoder.close()

@@ -52,6 +52,18 @@ async def test_what_waits_shares_the_next_batch_up_to_the_limit() -> None:
     assert run.batches == [[1], [2, 3, 4], [5]]
 
 
+async def test_a_batch_costs_no_more_than_the_limit_unless_one_item_does() -> None:
+    run = Double()
+    batcher: Batcher[int, int] = Batcher(run, 10, cost=lambda number: number, max_cost=10)
+    first = submit(batcher, 1)
+    await settle()
+    rest = submit(batcher, 4, 6, 1, 50, 2, 8)
+    await settle()
+    run.release.set()
+    assert await asyncio.gather(*first, *rest) == [2, 8, 12, 2, 100, 4, 16]
+    assert run.batches == [[1], [4, 6], [1], [50], [2, 8]]
+
+
 async def test_who_gave_up_is_left_out() -> None:
     run = Double()
     batcher = Batcher(run, 4)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from services.vision.checkpoint import Checkpoint, CheckpointError
+from services.vision.checkpoint import CheckpointError
 from services.vision.model.native import VisionConfig, VisionEncoder
+from services.vision.native import NativeCheckpoint
 from tests.bundles import write_vision_bundle
 
 Tensors = dict[str, torch.Tensor]
@@ -23,7 +24,7 @@ def rewrite(bundle: Path, change: Callable[[Tensors], None]) -> None:
 
 
 def test_checkpoint_knows_its_name_and_size(bundle: Path) -> None:
-    checkpoint = Checkpoint.open(bundle)
+    checkpoint = NativeCheckpoint.open(bundle)
     assert checkpoint.name == "tiny"
     assert checkpoint.config == VisionConfig.tiny()
     parameters = VisionEncoder(VisionConfig.tiny()).parameters()
@@ -31,7 +32,7 @@ def test_checkpoint_knows_its_name_and_size(bundle: Path) -> None:
 
 
 def test_loaded_weights_are_the_ones_on_disk(bundle: Path) -> None:
-    model = Checkpoint.open(bundle).load(torch.device("cpu"), torch.float32)
+    model = NativeCheckpoint.open(bundle).load(torch.device("cpu"), torch.float32)
     on_disk = load_file(bundle / "vision" / "model.safetensors")
     assert not model.training
     for name, tensor in model.state_dict().items():
@@ -41,7 +42,7 @@ def test_loaded_weights_are_the_ones_on_disk(bundle: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_weights_take_the_type_asked_for(bundle: Path, dtype: torch.dtype) -> None:
-    model = Checkpoint.open(bundle).load(torch.device("cpu"), dtype)
+    model = NativeCheckpoint.open(bundle).load(torch.device("cpu"), dtype)
     assert {parameter.dtype for parameter in model.parameters()} == {dtype}
 
 
@@ -49,50 +50,50 @@ def test_fingerprint_is_stable_and_changes_with_weights_and_config(tmp_path: Pat
     one, same, other = (
         write_vision_bundle(tmp_path / str(i), seed).parent for i, seed in enumerate((1, 1, 2))
     )
-    fingerprint = Checkpoint.open(one).fingerprint
+    fingerprint = NativeCheckpoint.open(one).fingerprint
     assert fingerprint.startswith("tiny@")
     assert len(fingerprint) == len("tiny@") + 16
-    assert Checkpoint.open(same).fingerprint == fingerprint
-    assert Checkpoint.open(other).fingerprint != fingerprint
+    assert NativeCheckpoint.open(same).fingerprint == fingerprint
+    assert NativeCheckpoint.open(other).fingerprint != fingerprint
     config = one / "vision" / "config.json"
     config.write_text(config.read_text() + "\n")
-    assert Checkpoint.open(one).fingerprint != fingerprint
+    assert NativeCheckpoint.open(one).fingerprint != fingerprint
 
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nowhere/vision/config\.json cannot be read"):
-        Checkpoint.open(tmp_path / "nowhere")
+        NativeCheckpoint.open(tmp_path / "nowhere")
 
 
 def test_missing_weights_are_named(bundle: Path) -> None:
     (bundle / "vision" / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read"):
-        Checkpoint.open(bundle)
+        NativeCheckpoint.open(bundle)
 
 
 def test_truncated_weights_are_named(bundle: Path) -> None:
     weights = bundle / "vision" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])
     with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read"):
-        Checkpoint.open(bundle)
+        NativeCheckpoint.open(bundle)
 
 
 def test_missing_tensor_is_named(bundle: Path) -> None:
     rewrite(bundle, lambda tensors: tensors.__delitem__("projector.bias"))
     with pytest.raises(CheckpointError, match=r"projector\.bias is missing"):
-        Checkpoint.open(bundle)
+        NativeCheckpoint.open(bundle)
 
 
 def test_tensor_of_something_else_is_named(bundle: Path) -> None:
     rewrite(bundle, lambda tensors: tensors.update(stray=torch.zeros(1)))
     with pytest.raises(CheckpointError, match="stray does not belong"):
-        Checkpoint.open(bundle)
+        NativeCheckpoint.open(bundle)
 
 
 def test_tensor_of_the_wrong_shape_is_named(bundle: Path) -> None:
     rewrite(bundle, lambda tensors: tensors.update({"projector.bias": torch.zeros(3)}))
     with pytest.raises(CheckpointError, match=r"projector\.bias is \(3,\)"):
-        Checkpoint.open(bundle)
+        NativeCheckpoint.open(bundle)
 
 
 @pytest.mark.parametrize(
@@ -107,4 +108,4 @@ def test_tensor_of_the_wrong_shape_is_named(bundle: Path) -> None:
 def test_config_that_cannot_be_used_is_named(bundle: Path, text: str, complaint: str) -> None:
     (bundle / "vision" / "config.json").write_text(text)
     with pytest.raises(CheckpointError, match=complaint):
-        Checkpoint.open(bundle)
+        NativeCheckpoint.open(bundle)
