@@ -1,15 +1,19 @@
 """The backbone at rest and at work: validated at start, loaded then or with the first request."""
 
 import asyncio
-import time
+import sys
 
 import structlog
+from rich.console import Console
+from rich.progress import Progress
 
 from servicekit.placement import choose_device, choose_dtype
+from services.llm.chat.opening import open_chat, read_defaults
 from services.llm.generation import Generator
-from services.llm.model.loading import TOKENIZER, Backbone, Bundle
+from services.llm.metrics import start_phase
+from services.llm.model.loading import Backbone, Bundle
+from services.llm.model.packed import can_pack, pack
 from services.llm.settings import LLMSettings
-from services.llm.tokenizer import Tokenizer
 
 log = structlog.get_logger("llm")
 
@@ -19,8 +23,10 @@ class LazyBackbone:
 
     def __init__(self, settings: LLMSettings):
         self._settings = settings
-        self.bundle = Bundle.open(settings.model / "llm")
-        self.tokenizer = Tokenizer(self.bundle.folder / TOKENIZER)
+        with start_phase("validate"):
+            self.bundle = Bundle.find(settings.model)
+            self.chat = open_chat(self.bundle)
+        self.sampling = read_defaults(self.bundle, settings.temperature)
         self.device = choose_device(settings.device)
         self.dtype = choose_dtype(settings.dtype, self.device)
         self.generator: Generator | None = None
@@ -31,11 +37,11 @@ class LazyBackbone:
         async with self._loading:
             if self.generator is None:
                 log.info(f"Loading {display_name(self.bundle.name)} model ...")
-                started = time.monotonic()
-                backbone = await asyncio.to_thread(self._read)
+                with start_phase("read_weights"):
+                    backbone = await asyncio.to_thread(self._read)
                 log.info(f"text backbone on {self.device}", dtype=str(self.dtype).removeprefix("torch."))
-                self.generator = Generator(backbone, self._settings.engine)
-                log.info(f"text backbone loaded in {time.monotonic() - started:.2f} s")
+                with start_phase("start_engine"):
+                    self.generator = Generator(backbone, self._settings.engine)
             return self.generator
 
     async def close(self) -> None:
@@ -43,7 +49,14 @@ class LazyBackbone:
             await self.generator.close()
 
     def _read(self) -> Backbone:
-        return self.bundle.load(self.dtype, self.device)
+        """The weights, with a bar on a terminal."""
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+            task = bar.add_task("Reading weights", total=self.bundle.parameter_count)
+            backbone = self.bundle.load(self.dtype, self.device, lambda count: bar.advance(task, count))
+        if can_pack(backbone.decoder):
+            pack(backbone.decoder)
+        return backbone
 
 
 def display_name(name: str) -> str:

@@ -3,72 +3,82 @@
 import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
 
-from services.llm.tokenizer import END_THINK, THINK, Tokenizer
-
-
-class Channel(Enum):
-    """Where a piece of the answer belongs."""
-
-    CONTENT = auto()
-    REASONING = auto()
+from services.llm.engine.request import Logprobs
+from services.llm.vocabulary import Channel, Mark, Vocabulary
 
 
 @dataclass(frozen=True)
 class Delta:
-    """Newly decoded text, and the tokens read since the last delta."""
+    """Newly decoded text, and the tokens read since the last delta.
+
+    markup: what the model wrote to get into this channel; it comes before the text, and is part of neither.
+    logprobs: one per token, where they were asked for.
+    """
 
     channel: Channel
     text: str
     token_ids: tuple[int, ...]
+    markup: str = ""
+    logprobs: tuple[Logprobs, ...] = ()
 
 
 class Detokenizer:
     """Reads one answer token by token.
 
     Bytes wait until they make a character, and text waits while it may be the beginning of a stop string.
-    Stop strings count in the answer, not in the thinking before it.
+    Stop strings count in the answer, not in the thinking before it. A mark that leads where the answer
+    already is counts as text.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, stop: Sequence[str] = (), thinking: bool = False):
-        self._tokenizer = tokenizer
+    def __init__(self, vocabulary: Vocabulary, *, stop: Sequence[str] = (), opening: Mark | None = None):
+        self._vocabulary, self._marks = vocabulary, vocabulary.marks
         self._stop = tuple(stop)
-        self._channel = Channel.REASONING if thinking else Channel.CONTENT
-        self._switches = {
-            tokenizer.special(THINK): Channel.REASONING,
-            tokenizer.special(END_THINK): Channel.CONTENT,
-        }
+        self._channel = opening.channel if opening else Channel.CONTENT
+        self._markup = opening.text if opening else ""
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""
         self._ids: list[int] = []
+        self._logprobs: list[Logprobs] = []
         self.token_count = self.reasoning_tokens = 0
         self.stopped = False
 
-    def push(self, token_id: int) -> list[Delta]:
+    def push(self, token_id: int, logprobs: Logprobs | None = None) -> list[Delta]:
         """What can be said after one more token; once `stopped`, nothing more."""
         if self.stopped:
             return []
         self.token_count += 1
         self.reasoning_tokens += self._channel is Channel.REASONING
-        self._ids.append(token_id)
-        if token_id in self._switches:
-            deltas = self.flush()
-            self._channel = self._switches[token_id]
-            return deltas
-        return self._say(self._ready_text(self._decoder.decode(self._tokenizer.bytes_of(token_id))))
+        mark = self._marks.get(token_id)
+        if mark is None or mark.channel is self._channel:
+            self._note(token_id, logprobs)
+            return self._say(self._ready_text(self._decoder.decode(self._vocabulary.bytes_of(token_id))))
+        before = self._say(self._rest())
+        self._channel, self._markup = mark.channel, mark.text
+        self._note(token_id, logprobs)
+        return before + self._say("")
 
     def flush(self) -> list[Delta]:
         """What was held back; the bytes of an unfinished character are dropped."""
+        return self._say(self._rest(), even_silent=bool(self._logprobs))
+
+    def _note(self, token_id: int, logprobs: Logprobs | None) -> None:
+        self._ids.append(token_id)
+        if logprobs is not None:
+            self._logprobs.append(logprobs)
+
+    def _rest(self) -> str:
         self._decoder.reset()
         text, self._held = self._held, ""
-        return self._say(text)
+        return text
 
-    def _say(self, text: str) -> list[Delta]:
-        if not text:
+    def _say(self, text: str, *, even_silent: bool = False) -> list[Delta]:
+        if not (text or self._markup or even_silent):
             return []
-        delta = Delta(self._channel, text, tuple(self._ids))
+        delta = Delta(self._channel, text, tuple(self._ids), self._markup, tuple(self._logprobs))
         self._ids.clear()
+        self._logprobs.clear()
+        self._markup = ""
         return [delta]
 
     def _ready_text(self, new: str) -> str:

@@ -44,7 +44,7 @@ class Generator:
         self._engine = Engine(backbone.decoder, config, self._publish)
         self._loop = asyncio.get_running_loop()
         self._events: dict[str, asyncio.Queue[Event]] = {}
-        self._collector = EngineCollector(lambda: self._engine.stats)
+        self._collector = EngineCollector(lambda: self._engine.stats, self._engine.distributions)
         REGISTRY.register(self._collector)
         self._engine.start()
 
@@ -90,7 +90,7 @@ class Generator:
                 for event in await _some(events):
                     if isinstance(event, Token):
                         first_token_at = first_token_at or time.monotonic()
-                        for delta in detokenizer.push(event.token_id):
+                        for delta in detokenizer.push(event.token_id, event.logprobs):
                             yield delta
                     else:
                         end = event

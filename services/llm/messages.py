@@ -1,16 +1,18 @@
 """The contract's messages in the words of this house, and back. A refusal names the field."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autoglm.llm.v1 import llm_pb2
 from servicekit.errors import DeadlineExceeded, Internal, InvalidArgument, Unavailable
-from services.llm.detokenizer import Channel, Delta
-from services.llm.engine.request import FinishReason, SamplingParams
+from services.llm.chat.format import ChatFormat
+from services.llm.detokenizer import Delta
+from services.llm.engine.request import FinishReason, Logprobs, SamplingParams
 from services.llm.generation import Finish
 from services.llm.media.library import MediaContent
 from services.llm.model.fusion import MessageGate, Modality
 from services.llm.prompt import Role, Text
+from services.llm.vocabulary import Channel
 
 ROLES = {
     llm_pb2.ROLE_SYSTEM: Role.SYSTEM,
@@ -33,6 +35,7 @@ RANGES = {
     "repetition_penalty": (0.01, 10.0),
     "frequency_penalty": (-2.0, 2.0),
     "presence_penalty": (-2.0, 2.0),
+    "top_logprobs": (0, 20),
 }
 MAX_STOPS = 16
 RETRY_AFTER_S = 1.0
@@ -57,8 +60,8 @@ def read_turns(messages: Sequence[llm_pb2.ChatMessage]) -> list[Turn]:
     return [_turn(message, f"messages[{index}]") for index, message in enumerate(messages)]
 
 
-def read_sampling(params: llm_pb2.SamplingParams, temperature: float) -> SamplingParams:
-    """Unset values take their defaults. Raises InvalidArgument PARAMETER_OUT_OF_RANGE."""
+def read_sampling(params: llm_pb2.SamplingParams, defaults: SamplingParams) -> SamplingParams:
+    """Unset values take the model's defaults. Raises InvalidArgument PARAMETER_OUT_OF_RANGE."""
     given = {field.name: value for field, value in params.ListFields() if field.name in RANGES}
     for name, value in given.items():
         low, high = RANGES[name]
@@ -67,14 +70,37 @@ def read_sampling(params: llm_pb2.SamplingParams, temperature: float) -> Samplin
     if len(params.stop) > MAX_STOPS or not all(params.stop):
         raise _out_of_range("stop", f"At most {MAX_STOPS} stop strings are taken, none of them empty.")
     seed = params.seed if params.HasField("seed") else None
-    defaults = {"temperature": temperature, "max_tokens": RANGES["max_tokens"][1]}
-    return SamplingParams(**{**defaults, **given}, seed=seed)
+    return replace(defaults, **{"max_tokens": RANGES["max_tokens"][1], **given}, seed=seed)
 
 
-def write_delta(delta: Delta) -> llm_pb2.GenerateResponse:
+def read_thinking(request: llm_pb2.GenerateRequest | llm_pb2.TokenizeRequest) -> bool | None:
+    """None leaves it to the model."""
+    return True if request.enable_thinking else False if request.disable_thinking else None
+
+
+def write_delta(delta: Delta, chat: ChatFormat) -> llm_pb2.GenerateResponse:
     return llm_pb2.GenerateResponse(
-        delta=llm_pb2.Delta(channel=CHANNELS[delta.channel], text=delta.text, token_ids=delta.token_ids)
+        delta=llm_pb2.Delta(
+            channel=CHANNELS[delta.channel],
+            text=delta.text,
+            token_ids=delta.token_ids,
+            markup=delta.markup,
+            logprobs=[
+                _token_logprob(token_id, told, chat)
+                for token_id, told in zip(delta.token_ids, delta.logprobs, strict=False)
+            ],
+        )
     )
+
+
+def _token_logprob(token_id: int, told: Logprobs, chat: ChatFormat) -> llm_pb2.TokenLogprob:
+    def candidate(token_id: int, logprob: float) -> llm_pb2.LogprobCandidate:
+        return llm_pb2.LogprobCandidate(
+            token_id=token_id, logprob=logprob, token_bytes=chat.name_of(token_id)
+        )
+
+    top = [candidate(*one) for one in told.top]
+    return llm_pb2.TokenLogprob(token=candidate(token_id, told.logprob), top=top)
 
 
 def write_finish(

@@ -12,6 +12,7 @@ from enum import StrEnum
 from services.llm import tokenizer as t
 from services.llm.model.fusion import Modality, Piece
 from services.llm.tokenizer import Tokenizer
+from services.llm.vocabulary import Channel, Mark
 
 
 class Role(StrEnum):
@@ -31,11 +32,17 @@ class Text:
 
 @dataclass(frozen=True)
 class Media:
-    """Something seen or heard; `key` names the embedding that takes its place."""
+    """Something seen or heard; `key` names the embedding that takes its place.
+
+    grid_thw: patches of a picture in time, height and width, for backbones that place its tokens by them.
+    written: what a text reader found in the picture, told to the native family after its tokens.
+    """
 
     modality: Modality
     token_count: int
     key: bytes
+    grid_thw: tuple[int, int, int] | None = None
+    written: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,14 +81,18 @@ class Prompt:
 
     spans: media in order of appearance. pieces: what the gate weighs, per message.
     salts: token index -> digest, at the first token of each message whose embeddings depend on its media;
-    a cache of keys and values must take them into its block hashes.
+    a cache of keys and values must take them into its block hashes. opening: the mark with which the answer
+    begins, because the prompt ends with it.
     """
 
     token_ids: list[int] = field(default_factory=list)
     spans: list[MediaSpan] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)
     salts: dict[int, bytes] = field(default_factory=dict)
+    opening: Mark | None = None
 
+
+WRITTEN = "图中文字：{}\n"
 
 _FRAME = {
     Modality.IMAGE: (t.BEGIN_IMAGE, t.IMAGE, t.END_IMAGE),
@@ -101,6 +112,7 @@ def lay_out(messages: Sequence[Message], tokenizer: Tokenizer, *, enable_thinkin
     prompt.token_ids += [tokenizer.special(t.ASSISTANT), *tokenizer.encode("\n")]
     if enable_thinking:
         prompt.token_ids.append(tokenizer.special(t.THINK))
+        prompt.opening = Mark(Channel.REASONING, t.THINK)
     return prompt
 
 
@@ -119,3 +131,5 @@ def _append(prompt: Prompt, index: int, role: Role, part: Text | Media, tokenize
     ids.append(tokenizer.special(end))
     prompt.spans.append(span)
     prompt.pieces.append(Piece(index, part.modality, span.start, span.end))
+    if part.written:
+        ids += tokenizer.encode(WRITTEN.format(part.written))

@@ -21,6 +21,8 @@ from servicekit.tensors import data_type_of
 from services.llm import messages
 from services.llm.backbone import LazyBackbone
 from services.llm.budget import ByteBudget
+from services.llm.chat.format import ChatError, ChatFormat
+from services.llm.chat.positions import positions_of
 from services.llm.detokenizer import Delta, Detokenizer
 from services.llm.engine.engine import QueueFull, RequestTooLong
 from services.llm.engine.request import Request, SamplingParams
@@ -28,9 +30,10 @@ from services.llm.generation import Generator
 from services.llm.media.connect import connect
 from services.llm.media.contract import MODALITIES
 from services.llm.media.library import Embedded, MediaLibrary
+from services.llm.metrics import start_phase
 from services.llm.model.fusion import MessageGate, Modality
 from services.llm.model.loading import CheckpointError
-from services.llm.prompt import Message, Prompt, Role, Text, lay_out
+from services.llm.prompt import Message, Prompt, Role, Text
 from services.llm.settings import LLMSettings
 
 NAME = llm_pb2.DESCRIPTOR.services_by_name["LLMService"].full_name
@@ -81,7 +84,7 @@ class LLMServicer(llm_pb2_grpc.LLMServiceServicer):
     ) -> AsyncIterator[llm_pb2.GenerateResponse]:
         """Answers a conversation."""
         arrival = time.monotonic()
-        sampling = messages.read_sampling(request.sampling, self._settings.temperature)
+        sampling = messages.read_sampling(request.sampling, self._backbone.sampling)
         turns = messages.read_turns(request.messages)
         generator = await self._backbone.load()
         async with AsyncExitStack() as stack:
@@ -92,25 +95,28 @@ class LLMServicer(llm_pb2_grpc.LLMServiceServicer):
                     "QUEUE_FULL", "Too many requests are waiting.", retry_after_s=RETRY_AFTER_S
                 ) from error
             async with self._slot(turns):
-                prepared = await self._prepare(turns, request.enable_thinking)
+                prepared = await self._prepare(turns, messages.read_thinking(request))
                 sampling = self._fit(sampling, prepared.prompt)
                 embeddings_TD, gates = await self._stage(generator, prepared, stack)
+            prompt, bundle, chat = prepared.prompt, self._backbone.bundle, self._backbone.chat
+            positions, position_delta = positions_of(prompt, bundle.config)
             engine_request = Request(
                 request_id=uuid.uuid4().hex,  # the caller's may come twice
-                token_ids=prepared.prompt.token_ids,
+                token_ids=prompt.token_ids,
                 sampling=sampling,
                 embeddings_TD=embeddings_TD,
-                spans=tuple((span.start, span.end) for span in prepared.prompt.spans),
-                salts=prepared.prompt.salts,
+                # Published models read their media causally, so that any step may cut them.
+                spans=tuple((span.start, span.end) for span in prompt.spans if bundle.native),
+                positions=positions,
+                position_delta=position_delta,
+                salts=prompt.salts,
                 cache_salt=request.cache_salt,
                 priority=request.priority,
                 arrival=arrival,
                 deadline=deadline.get(),
             )
-            detokenizer = Detokenizer(
-                self._backbone.tokenizer, stop=request.sampling.stop, thinking=request.enable_thinking
-            )
-            answer = _answer(generator, engine_request, detokenizer, prepared, gates)
+            detokenizer = Detokenizer(chat, stop=request.sampling.stop, opening=prompt.opening)
+            answer = _answer(generator, engine_request, detokenizer, chat, prepared, gates)
             async for response in await stack.enter_async_context(aclosing(answer)):
                 yield response
 
@@ -118,30 +124,32 @@ class LLMServicer(llm_pb2_grpc.LLMServiceServicer):
         """Lists the tokens of a conversation."""
         turns = messages.read_turns(request.messages)
         async with self._slot(turns):
-            prepared = await self._prepare(turns, request.enable_thinking)
+            prepared = await self._prepare(turns, messages.read_thinking(request))
         return llm_pb2.TokenizeResponse(token_ids=prepared.prompt.token_ids)
 
     async def Detokenize(
         self, request: llm_pb2.DetokenizeRequest, context: Context
     ) -> llm_pb2.DetokenizeResponse:
         """Turns tokens back into text; special tokens have none."""
-        tokenizer = self._backbone.tokenizer
+        chat = self._backbone.chat
         for index, token_id in enumerate(request.token_ids):
-            if not 0 <= token_id < tokenizer.vocab_size:
+            if not 0 <= token_id < chat.vocab_size:
                 raise InvalidArgument(
                     "PARAMETER_OUT_OF_RANGE", f"There is no token {token_id}.", field=f"token_ids[{index}]"
                 )
-        return llm_pb2.DetokenizeResponse(text=tokenizer.decode(request.token_ids))
+        return llm_pb2.DetokenizeResponse(text=chat.decode(request.token_ids))
 
     async def warm_up(self) -> None:
         """Answers a greeting; when loading is left to first use, only lays it out."""
-        prompt = lay_out([Message(Role.USER, (Text("你好"),))], self._backbone.tokenizer)
+        chat = self._backbone.chat
+        prompt = chat.lay_out([Message(Role.USER, (Text("你好"),))])
         if self._settings.lazy_load:
             return
         generator = await self._backbone.load()
         request = Request(uuid.uuid4().hex, prompt.token_ids, SamplingParams(max_tokens=4))
-        async for _ in generator.stream(request, Detokenizer(self._backbone.tokenizer)):
-            pass
+        with start_phase("warm_up"):
+            async for _ in generator.stream(request, Detokenizer(chat)):
+                pass
 
     def healthy(self) -> bool:
         """False while the engine has work and finishes no step."""
@@ -154,7 +162,7 @@ class LLMServicer(llm_pb2_grpc.LLMServiceServicer):
         generator = self._backbone.generator
         return wanted if generator is None else min(wanted, generator.max_tokens)
 
-    async def _prepare(self, turns: Sequence[messages.Turn], enable_thinking: bool) -> Prepared:
+    async def _prepare(self, turns: Sequence[messages.Turn], enable_thinking: bool | None) -> Prepared:
         """Fetches the media and lays the conversation out."""
         started = time.monotonic()
         contents = [part for turn in turns for part in turn.media]
@@ -162,10 +170,13 @@ class LLMServicer(llm_pb2_grpc.LLMServiceServicer):
         fetched = time.monotonic()
         placed = iter(media)
         conversation = [
-            Message(turn.role, tuple(p if isinstance(p, Text) else next(placed).media for p in turn.parts))
+            Message(turn.role, tuple(p if isinstance(p, Text) else next(placed).part for p in turn.parts))
             for turn in turns
         ]
-        prompt = lay_out(conversation, self._backbone.tokenizer, enable_thinking=enable_thinking)
+        try:
+            prompt = self._backbone.chat.lay_out(conversation, enable_thinking=enable_thinking)
+        except ChatError as error:
+            raise InvalidArgument("CONVERSATION_UNSUPPORTED", str(error), field="messages") from error
         return Prepared(prompt, media, fetched - started, time.monotonic() - fetched)
 
     def _slot(self, turns: Sequence[messages.Turn]) -> AbstractAsyncContextManager[object]:
@@ -193,13 +204,15 @@ class LLMServicer(llm_pb2_grpc.LLMServiceServicer):
                 "CONTEXT_TOO_LONG", "The media take more memory than there is.", field="messages"
             )
         await stack.enter_async_context(self._staging.hold(size))
-        return await generator.embed(prepared.prompt, [embedded.embedding_TD for embedded in prepared.media])
+        spans_TD = [one.embedding_TD for one in prepared.media if not isinstance(one.part, Text)]
+        return await generator.embed(prepared.prompt, spans_TD)
 
 
 async def _answer(
     generator: Generator,
     request: Request,
     detokenizer: Detokenizer,
+    chat: ChatFormat,
     prepared: Prepared,
     gates: Sequence[MessageGate],
 ) -> AsyncGenerator[llm_pb2.GenerateResponse, None]:
@@ -213,7 +226,7 @@ async def _answer(
         async with aclosing(generator.stream(request, detokenizer)) as events:
             async for event in events:
                 if isinstance(event, Delta):
-                    yield messages.write_delta(event)
+                    yield messages.write_delta(event, chat)
                 else:
                     yield messages.write_finish(event, len(request.token_ids), gates, receipt)
     except RequestTooLong as error:

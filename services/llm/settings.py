@@ -19,7 +19,8 @@ class LLMSettings(ServerSettings):
     metrics_port: int | None = Field(52053, ge=0, le=65535)
 
     model: Path = Path("models/autoglm-mobile-tiny")
-    """Folder of the bundle; its `llm` sub-folder is opened."""
+    """Folder of a bundle, whose `llm` sub-folder is opened, or of a published GLM checkpoint; `dummy:9b`,
+    `dummy:4b` and `dummy:2b` make weights up."""
     lazy_load: bool = False
     """Only validate the checkpoint at start, and load it with the first request."""
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
@@ -42,14 +43,19 @@ class LLMSettings(ServerSettings):
 
     max_context_tokens: int = Field(0, ge=0)
     """Longest prompt plus answer; 0 takes what the model was made for."""
-    temperature: float = Field(0.0, ge=0, le=2)
-    """Where a request sets none."""
+    temperature: float | None = Field(None, ge=0, le=2)
+    """Where a request sets none; unset: as generation_config.json says, else 0."""
     kv_cache_bytes: int = Field(128 * MIB, ge=MIB)
     prefix_cache: bool = True
     max_batch_tokens: int = Field(512, ge=1)
     """Tokens of one step, prompts and answers together."""
     max_running: int = Field(32, ge=1)
     """Requests that share a step."""
+    token_time_target_ms: float = Field(0.0, ge=0)
+    """Longest that running answers should wait for their next token: prompts are cut smaller, and newcomers
+    kept waiting, to hold it. 0: as many tokens per second as there are."""
+    speculative_tokens: int = Field(4, ge=0, le=16)
+    """Tokens guessed ahead where an answer repeats earlier words; answers stay the same. 0: none."""
     max_requests: int = Field(256, ge=1)
     """Requests waiting or running; one more is refused with QUEUE_FULL."""
     stall_seconds: float = Field(60.0, gt=0)
@@ -63,6 +69,8 @@ class LLMSettings(ServerSettings):
             max_running=self.max_running,
             max_requests=self.max_requests,
             prefix_cache=self.prefix_cache,
+            token_time_target=self.token_time_target_ms / 1e3,
+            speculative_tokens=self.speculative_tokens,
         )
 
     @model_validator(mode="after")

@@ -1,9 +1,11 @@
 """The native tokenizer: one token per character, bytes for the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tokenizers
+
+from services.llm.vocabulary import Channel, Mark
 
 BEGIN = ("[gMASK]", "<sop>")
 SYSTEM, USER, ASSISTANT, OBSERVATION = "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"
@@ -43,6 +45,13 @@ class Tokenizer:
     def vocab_size(self) -> int:
         return int(self._inner.get_vocab_size())
 
+    @property
+    def marks(self) -> Mapping[int, Mark]:
+        return {
+            self.special(THINK): Mark(Channel.REASONING, THINK),
+            self.special(END_THINK): Mark(Channel.CONTENT, END_THINK),
+        }
+
     def special(self, name: str) -> int:
         """Id of one of `SPECIAL_TOKENS`."""
         return self._special[name]
@@ -57,6 +66,10 @@ class Tokenizer:
     def bytes_of(self, token_id: int) -> bytes:
         """UTF-8 bytes a token stands for: part of a character, one, or several. Empty for special tokens."""
         return self._bytes[token_id]
+
+    def name_of(self, token_id: int) -> bytes:
+        """UTF-8 bytes a token is written with, those of special tokens included."""
+        return self._bytes[token_id] or str(self._inner.id_to_token(token_id)).encode()
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of the ids; broken characters become U+FFFD, special tokens nothing."""

@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY
 from autoglm.llm.v1 import llm_pb2, llm_pb2_grpc
 from servicekit.errors import from_rpc_error
 from servicekit.server import running
+from services.llm.engine.request import Sampled
 from services.llm.engine.runner import Runner
 from services.llm.engine.scheduler import Chunk
 from services.llm.service import create_service
@@ -35,7 +36,7 @@ def slow_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer of 400 tokens takes longer than any test waits."""
     run = Runner.run
 
-    def slow(self: Runner, chunks: list[Chunk]) -> list[int]:
+    def slow(self: Runner, chunks: list[Chunk]) -> list[Sampled]:
         time.sleep(0.02)
         return run(self, chunks)
 

@@ -1,9 +1,11 @@
 """The backbone is loaded once, and says which it is."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from services.llm.backbone import LazyBackbone, display_name
 from services.llm.settings import LLMSettings
@@ -24,3 +26,22 @@ async def test_callers_that_come_while_it_loads_get_the_same_generator(tmp_path:
     first, second = await asyncio.gather(backbone.load(), backbone.load())
     assert first is second is backbone.generator
     await backbone.close()
+
+
+async def test_the_phases_of_the_start_are_timed(tmp_path: Path) -> None:
+    backbone = LazyBackbone(LLMSettings(model=write_llm_bundle(tmp_path).parent, kv_cache_bytes=4 << 20))
+    await backbone.load()
+    await backbone.close()
+    for phase in ("validate", "read_weights", "start_engine"):
+        seconds = REGISTRY.get_sample_value("autoglm_llm_start_seconds", {"phase": phase})
+        assert seconds is not None
+        assert 0 < seconds < 60, phase
+
+
+async def test_a_published_folder_and_made_up_weights_are_opened(published: Callable[[str], Path]) -> None:
+    phone = LazyBackbone(LLMSettings(model=published("Glm4vForConditionalGeneration")))
+    dummy = LazyBackbone(LLMSettings(model=Path("dummy:9b")))
+    for backbone in (phone, dummy):
+        assert backbone.bundle.config.mrope_section
+        assert not backbone.bundle.native
+        assert backbone.generator is None

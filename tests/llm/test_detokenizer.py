@@ -2,8 +2,10 @@
 
 import pytest
 
-from services.llm.detokenizer import Channel, Delta, Detokenizer
+from services.llm.detokenizer import Delta, Detokenizer
+from services.llm.engine.request import Logprobs
 from services.llm.tokenizer import END, END_THINK, THINK, USER, Tokenizer
+from services.llm.vocabulary import Channel
 
 
 def read(detokenizer: Detokenizer, token_ids: list[int]) -> list[Delta]:
@@ -69,14 +71,15 @@ def test_a_stop_string_of_split_characters_is_found(tokenizer: Tokenizer) -> Non
 
 def test_thinking_goes_to_its_channel_and_is_counted(tokenizer: Tokenizer) -> None:
     thought = [*tokenizer.encode("hm"), tokenizer.special(END_THINK)]
-    detokenizer = Detokenizer(tokenizer, thinking=True)
+    detokenizer = Detokenizer(tokenizer, opening=tokenizer.marks[tokenizer.special(THINK)])
     deltas = read(detokenizer, [*thought, *tokenizer.encode("yes")])
-    assert [(d.channel, d.text) for d in deltas] == [
-        (Channel.REASONING, "h"),
-        (Channel.REASONING, "m"),
-        (Channel.CONTENT, "y"),
-        (Channel.CONTENT, "e"),
-        (Channel.CONTENT, "s"),
+    assert [(d.channel, d.markup, d.text) for d in deltas] == [
+        (Channel.REASONING, "<think>", "h"),
+        (Channel.REASONING, "", "m"),
+        (Channel.CONTENT, "</think>", ""),
+        (Channel.CONTENT, "", "y"),
+        (Channel.CONTENT, "", "e"),
+        (Channel.CONTENT, "", "s"),
     ]
     assert detokenizer.reasoning_tokens == 3
     assert detokenizer.token_count == 6
@@ -94,9 +97,27 @@ def test_a_model_may_begin_to_think_by_itself(tokenizer: Tokenizer) -> None:
 
 def test_stop_strings_do_not_end_thinking(tokenizer: Tokenizer) -> None:
     token_ids = [*tokenizer.encode("a. b."), tokenizer.special(END_THINK), *tokenizer.encode("yes. no")]
-    assert content(read(Detokenizer(tokenizer, stop=["."], thinking=True), token_ids)) == "yes"
+    assert (
+        content(
+            read(
+                Detokenizer(tokenizer, stop=["."], opening=tokenizer.marks[tokenizer.special(THINK)]),
+                token_ids,
+            )
+        )
+        == "yes"
+    )
 
 
 def test_special_tokens_are_never_text(tokenizer: Tokenizer) -> None:
     token_ids = [tokenizer.special(USER), *tokenizer.encode("a"), tokenizer.special(END)]
     assert content(read(Detokenizer(tokenizer), token_ids)) == "a"
+
+
+def test_log_probabilities_stay_with_their_tokens_to_the_last_one(tokenizer: Tokenizer) -> None:
+    detokenizer = Detokenizer(tokenizer)
+    token_ids = tokenizer.encode("a🍎")[:-1]  # the last character is cut short
+    told = [Logprobs(-float(place)) for place in range(len(token_ids))]
+    deltas = [d for pair in zip(token_ids, told, strict=True) for d in detokenizer.push(*pair)]
+    deltas += detokenizer.flush()
+    assert [(d.text, len(d.token_ids)) for d in deltas] == [("a", 1), ("", 3)]
+    assert [one for d in deltas for one in d.logprobs] == told

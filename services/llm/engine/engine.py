@@ -12,9 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from services.llm.engine.blocks import BlockPool
-from services.llm.engine.request import Event, Finished, FinishReason, Request, Sequence, Token
+from services.llm.engine.ledger import Ledger
+from services.llm.engine.pacing import Pace
+from services.llm.engine.request import Event, Finished, FinishReason, Request, Sequence
 from services.llm.engine.runner import Runner
 from services.llm.engine.scheduler import Chunk, Scheduler
+from services.llm.engine.stats import Distributions, EngineStats
 from services.llm.model.decoder import Decoder
 from services.llm.model.paged import PagedCache
 
@@ -31,7 +34,12 @@ class RequestTooLong(Exception):
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """Limits of the engine; `max_batch_tokens` bounds the tokens of one step."""
+    """Limits of the engine.
+
+    max_batch_tokens: tokens of one step; token_time_target: seconds that an answer under way should wait for
+    its next token at most, 0 for as much throughput as there is; speculative_tokens: tokens guessed ahead
+    while few answers share a step, 0 for none.
+    """
 
     kv_cache_bytes: int = 128 << 20
     block_size: int = 16
@@ -39,40 +47,37 @@ class EngineConfig:
     max_running: int = 32
     max_requests: int = 256
     prefix_cache: bool = True
+    token_time_target: float = 0.0
+    speculative_tokens: int = 4
 
     def __post_init__(self) -> None:
         if self.max_running >= self.max_batch_tokens:
             raise ValueError("max_running must be below max_batch_tokens, or prompts would never get a turn")
 
 
-@dataclass(frozen=True)
-class EngineStats:
-    """What the engine looks like from outside."""
-
-    waiting: int
-    running: int
-    free_blocks: int
-    total_blocks: int
-    steps: int
-    generated_tokens: int
-    prefix_hit_tokens: int
-
-
 class Engine:
     """Continuous batching over a paged cache; `publish` gets a step's events, on the engine's thread."""
 
     def __init__(self, decoder: Decoder, config: EngineConfig, publish: Callable[[list[Event]], None]):
-        weight = decoder.embed_tokens.weight
-        block_bytes = PagedCache.bytes_per_block(decoder.config, config.block_size, weight.dtype)
+        weight, model = decoder.embed_tokens.weight, decoder.config
+        block_bytes = PagedCache.bytes_per_block(model, config.block_size, weight.dtype)
         self._blocks = BlockPool(
-            max(1, config.kv_cache_bytes // block_bytes), config.block_size, reuse=config.prefix_cache
+            max(1, config.kv_cache_bytes // block_bytes),
+            config.block_size,
+            reuse=config.prefix_cache,
+            window=model.sliding_window,
+            global_tokens=model.global_tokens,
         )
         self.config = config
-        self._eos = frozenset(decoder.config.eos_token_ids)
         self._scheduler = Scheduler(
-            self._blocks, max_batch_tokens=config.max_batch_tokens, max_running=config.max_running
+            self._blocks,
+            max_batch_tokens=config.max_batch_tokens,
+            max_running=config.max_running,
+            speculative_tokens=config.speculative_tokens,
+            pace=Pace(config.token_time_target, config.block_size),
         )
-        cache = PagedCache(decoder.config, self._blocks.count, config.block_size, weight.dtype, weight.device)
+        self._ledger = Ledger(self._scheduler, frozenset(model.eos_token_ids))
+        cache = PagedCache(model, self._blocks.count, config.block_size, weight.dtype, weight.device)
         self._runner = Runner(decoder, cache)
         self._publish = publish
         self._inbox: deque[Sequence | str] = deque()
@@ -80,7 +85,6 @@ class Engine:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._places = self._live = 0
-        self._steps = self._generated = self._prefix_hits = 0
         self._last_beat = time.monotonic()
 
     # --- from any thread
@@ -98,10 +102,14 @@ class Engine:
             running=running,
             free_blocks=self._blocks.free_count,
             total_blocks=self._blocks.count,
-            steps=self._steps,
-            generated_tokens=self._generated,
-            prefix_hit_tokens=self._prefix_hits,
+            preemptions=self._scheduler.preemptions,
+            **vars(self._ledger.counters),
         )
+
+    @property
+    def distributions(self) -> Distributions:
+        """How long things took, and how large they were."""
+        return self._ledger.distributions
 
     @property
     def silent_seconds(self) -> float:
@@ -160,8 +168,10 @@ class Engine:
         if self._thread:
             self._thread.join()
         events = self._receive()
-        events += [self._finish(sequence, FinishReason.CANCELLED) for sequence in list(self._scheduler)]
-        self._publish(events)
+        events += [
+            self._ledger.finish(sequence, FinishReason.CANCELLED) for sequence in list(self._scheduler)
+        ]
+        self._tell(events)
 
     # --- on the engine's thread
 
@@ -170,16 +180,18 @@ class Engine:
         events = self._receive()
         chunks: list[Chunk] = []
         try:
+            started = time.monotonic()
             chunks = self._scheduler.schedule()
             if chunks:
-                events.extend(self._commit(chunks, self._runner.run(chunks)))
+                sampled = self._runner.run(chunks)
+                self._measure(chunks, time.monotonic() - started)
+                events += self._ledger.commit(chunks, sampled)
         except Exception:
             log.exception("A step failed; the sequences in it are given up")
             lost = list(self._scheduler.running if chunks else self._scheduler)
-            events += [self._finish(sequence, FinishReason.FAILED) for sequence in lost]
+            events += [self._ledger.finish(sequence, FinishReason.FAILED) for sequence in lost]
         self._last_beat = time.monotonic()
-        if events:
-            self._publish(events)
+        self._tell(events)
         return bool(chunks or events)
 
     def _loop(self) -> None:
@@ -201,44 +213,26 @@ class Engine:
         events: list[Event] = []
         for sequence in list(self._scheduler):
             if sequence.request.request_id in cancelled:
-                events.append(self._finish(sequence, FinishReason.CANCELLED))
-            elif sequence.request.deadline is not None and sequence.request.deadline <= now:
-                events.append(self._finish(sequence, FinishReason.DEADLINE))
+                events.append(self._ledger.finish(sequence, FinishReason.CANCELLED))
+            elif self._is_late(sequence, now):
+                events.append(self._ledger.finish(sequence, FinishReason.DEADLINE))
         return events
 
-    def _commit(self, chunks: list[Chunk], tokens: list[int]) -> Iterator[Event]:
-        """Writes down what the step computed, and says what came of it."""
-        self._steps += 1
-        answers = iter(tokens)
-        for chunk in chunks:
-            sequence, completes = chunk.sequence, chunk.completes
-            sequence.steps += 1
-            self._prefix_hits += sequence.cached_tokens if sequence.steps == 1 else 0
-            sequence.computed = chunk.end
-            self._blocks.seal(sequence)
-            if completes:
-                yield from self._accept(sequence, next(answers))
+    def _is_late(self, sequence: Sequence, now: float) -> bool:
+        """Whether the deadline has passed, or would before the first token even at twice the usual pace."""
+        deadline = sequence.request.deadline
+        return deadline is not None and deadline <= now + self._scheduler.seconds_to_first_token(sequence) / 2
 
-    def _accept(self, sequence: Sequence, token: int) -> Iterator[Event]:
-        sequence.token_ids.append(token)
-        self._generated += 1
-        if token in self._eos:
-            yield self._finish(sequence, FinishReason.STOP)
-            return
-        yield Token(sequence.request.request_id, token)
-        if sequence.generated >= sequence.request.sampling.max_tokens:
-            yield self._finish(sequence, FinishReason.LENGTH)
+    def _measure(self, chunks: list[Chunk], seconds: float) -> None:
+        prompt_tokens = sum(chunk.size for chunk in chunks if chunk.is_prompt)
+        answers = sum(not chunk.is_prompt for chunk in chunks)
+        self._scheduler.pace.learn(answers, prompt_tokens, seconds)
+        self.distributions.step_seconds.add(seconds)
+        self.distributions.step_sequences.add(len(chunks))
+        self.distributions.step_tokens.add(sum(chunk.size for chunk in chunks))
 
-    def _finish(self, sequence: Sequence, reason: FinishReason) -> Finished:
-        self._scheduler.remove(sequence)
+    def _tell(self, events: list[Event]) -> None:
         with self._wake:
-            self._live -= 1
-        started = time.monotonic() if sequence.started_at is None else sequence.started_at
-        return Finished(
-            sequence.request.request_id,
-            reason,
-            sequence.cached_tokens,
-            sequence.generated,
-            sequence.steps,
-            started - sequence.request.arrival,
-        )
+            self._live -= sum(isinstance(event, Finished) for event in events)
+        if events:
+            self._publish(events)

@@ -8,6 +8,11 @@ from enum import Enum, auto
 
 import torch
 
+from services.llm.engine.lookup import Lookup
+
+PRIORITY_SECONDS = 30.0
+"""Head start that one level of priority gives; so whoever has waited long enough comes first in the end."""
+
 
 @dataclass(frozen=True)
 class SamplingParams:
@@ -21,6 +26,8 @@ class SamplingParams:
     repetition_penalty: float = 1.0
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
+    top_logprobs: int | None = None
+    """Likeliest alternatives told with each token; None tells no log-probabilities at all."""
 
     @property
     def penalised(self) -> bool:
@@ -32,8 +39,10 @@ class Request:
     """A prompt in tokens, ready to run.
 
     embeddings_TD: the whole prompt embedded, only when it holds media; spans: media tokens that see each
-    other both ways; salts: token index -> what else the keys and values from there on depend on.
-    Times are those of `time.monotonic`.
+    other both ways, so that no step may cut them (media that are read causally need none); positions: int64
+    [3, T], time, height and width of each prompt token (M-RoPE), None counts 0, 1, 2 ...; position_delta:
+    what generated tokens add to their index; salts: token index -> what else the keys and values from there
+    on depend on. Times are those of `time.monotonic`.
     """
 
     request_id: str
@@ -41,6 +50,8 @@ class Request:
     sampling: SamplingParams = SamplingParams()
     embeddings_TD: torch.Tensor | None = None
     spans: tuple[tuple[int, int], ...] = ()
+    positions: torch.Tensor | None = None
+    position_delta: int = 0
     salts: Mapping[int, bytes] = field(default_factory=dict)
     cache_salt: str = ""
     priority: int = 0
@@ -63,15 +74,23 @@ class Sequence:
         self.block_hashes: list[bytes] = []
         self.computed = 0
         self.sealed_blocks = 0
+        self.expired_blocks = 0
         self.cached_tokens = 0
         self.started_at: float | None = None
+        self.token_at: float | None = None
         self.steps = 0
+        self.lookup = Lookup()
         self.random = random.Random(request.sampling.seed)
 
     @property
-    def rank(self) -> tuple[int, float]:
+    def rank(self) -> float:
         """Lower runs first and is preempted last."""
-        return -self.request.priority, self.request.arrival
+        return self.request.arrival - PRIORITY_SECONDS * self.request.priority
+
+    @property
+    def queue_seconds(self) -> float:
+        """From arrival to the first chunk, or until now."""
+        return (time.monotonic() if self.started_at is None else self.started_at) - self.request.arrival
 
     @property
     def generated(self) -> int:
@@ -97,11 +116,29 @@ class FinishReason(Enum):
 
 
 @dataclass(frozen=True)
+class Logprobs:
+    """How likely a token was, and the likeliest ones with theirs, best first; natural logarithms."""
+
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What a step adds to one sequence: the drafts it confirmed, and the token after them."""
+
+    tokens: list[int]
+    logprobs: list[Logprobs] = field(default_factory=list)
+    """One per token where the request asks for them, else none."""
+
+
+@dataclass(frozen=True)
 class Token:
     """One more token of the answer."""
 
     request_id: str
     token_id: int
+    logprobs: Logprobs | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 import torch
 
-from services.llm.engine.sampler import sample
+from services.llm.engine.request import Sampled
+from services.llm.engine.sampler import Ask, Sampler
 from services.llm.engine.scheduler import Chunk
 from services.llm.model.decoder import Decoder
 from services.llm.model.paged import PagedAttention, PagedCache, Rows
@@ -14,27 +15,40 @@ class Runner:
     def __init__(self, decoder: Decoder, cache: PagedCache):
         self._decoder, self._cache = decoder, cache
         self._device = decoder.embed_tokens.weight.device
+        self._sampler = Sampler()
 
     @torch.inference_mode()
-    def run(self, chunks: list[Chunk]) -> list[int]:
-        """Computes the chunks and gives the next token of each that completes its sequence, in order."""
-        rows = [Rows(c.start, c.end, c.sequence.block_table, c.sequence.request.spans) for c in chunks]
-        positions = [position for chunk in chunks for position in range(chunk.start, chunk.end)]
-        positions_T = torch.tensor(positions, device=self._device)
-        hidden_TD = self._decoder(self._embed(chunks), positions_T, PagedAttention(self._cache, rows))
-        last_rows, end = [], 0
+    def run(self, chunks: list[Chunk]) -> list[Sampled]:
+        """Computes the chunks and gives what follows each that completes its sequence, in order.
+
+        A chunk with drafts is answered by as many tokens as its drafts proved right, and one more.
+        """
+        rows = [
+            Rows(c.start, c.start + c.size, c.sequence.block_table, c.sequence.request.spans) for c in chunks
+        ]
+        attend = PagedAttention(self._cache, rows)
+        hidden_TD = self._decoder(self._embed(chunks), self._positions(chunks), attend)
+        asked: list[int] = []
+        end = 0
         for chunk in chunks:
             end += chunk.size
             if chunk.completes:
-                last_rows.append(end - 1)
-        if not last_rows:
+                asked += range(end - len(chunk.drafts) - 1, end)
+        if not asked:
             return []
-        complete = [chunk.sequence for chunk in chunks if chunk.completes]
-        return sample(self._decoder.logits(hidden_TD[last_rows]), complete)
+        asks = [Ask(chunk.sequence, chunk.drafts) for chunk in chunks if chunk.completes]
+        return self._sampler.sample(self._decoder.logits(hidden_TD[asked]), asks)
+
+    def _positions(self, chunks: list[Chunk]) -> torch.Tensor:
+        """Where the chunks' tokens stand, [T], or [3, T] when one of them has M-RoPE positions."""
+        if all(chunk.sequence.request.positions is None for chunk in chunks):
+            places = [place for chunk in chunks for place in range(chunk.start, chunk.start + chunk.size)]
+            return torch.tensor(places, device=self._device)
+        return torch.cat([_positions_3T(chunk) for chunk in chunks], dim=1).to(self._device)
 
     def _embed(self, chunks: list[Chunk]) -> torch.Tensor:
         """Embeddings of the chunks' tokens, [T, D]; prompts with media bring their own."""
-        ids = [token for chunk in chunks for token in chunk.sequence.token_ids[chunk.start : chunk.end]]
+        ids = [token for chunk in chunks for token in chunk.token_ids]
         x_TD = self._decoder.embed(torch.tensor(ids, device=self._device))
         row = 0
         for chunk in chunks:
@@ -44,3 +58,14 @@ class Runner:
                 x_TD[row : row + len(part_TD)] = part_TD.to(x_TD)
             row += chunk.size
         return x_TD
+
+
+def _positions_3T(chunk: Chunk) -> torch.Tensor:
+    """Those the prompt brings, and beyond it the index plus the request's delta."""
+    request, stop = chunk.sequence.request, chunk.start + chunk.size
+    given = 0 if request.positions is None else request.positions.shape[1]
+    counted_T = torch.arange(max(chunk.start, given), max(stop, given)) + request.position_delta
+    counted_3T = counted_T.expand(3, -1)
+    if request.positions is None:
+        return counted_3T
+    return torch.cat((request.positions[:, chunk.start : stop], counted_3T), dim=1)

@@ -1,69 +1,93 @@
 """Logits to tokens, for a whole batch at once.
 
-Each sequence draws one number per token from a generator of its own, so an answer does not depend on who
-else is in the batch. Shapes: B sequences, V vocabulary.
+Each sequence draws one number per token from a generator of its own, so an answer depends neither on who
+else is in the batch nor on how much was drafted. Shapes: N rows of logits, V vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
-from services.llm.engine.request import SamplingParams, Sequence
-
-SMALLEST_NUCLEUS = 1e-6  # top_p 0 keeps the likeliest token
-
-
-def sample(logits_BV: torch.Tensor, sequences: list[Sequence]) -> list[int]:
-    """The next token of each sequence."""
-    params = [sequence.request.sampling for sequence in sequences]
-    logits_BV = logits_BV.float()
-    if any(p.penalised for p in params):
-        logits_BV = _penalise(logits_BV, sequences)
-    tokens_B = logits_BV.argmax(-1)
-    rows = [row for row, p in enumerate(params) if p.temperature > 0]
-    if rows:
-        tokens_B[rows] = _draw(logits_BV[rows], [sequences[row] for row in rows])
-    return tokens_B.tolist()
+from services.llm.engine.candidates import candidates
+from services.llm.engine.penalties import Penalties
+from services.llm.engine.request import Logprobs, Sampled, SamplingParams, Sequence
 
 
-def _column(
-    sequences: list[Sequence], get: Callable[[SamplingParams], float], device: torch.device
-) -> torch.Tensor:
-    return torch.tensor([[get(s.request.sampling)] for s in sequences], dtype=torch.float32, device=device)
+@dataclass(frozen=True)
+class Ask:
+    """A sequence whose next token is wanted: one row of logits, and one more after each draft."""
+
+    sequence: Sequence
+    drafts: tuple[int, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return 1 + len(self.drafts)
+
+    @property
+    def params(self) -> SamplingParams:
+        return self.sequence.request.sampling
 
 
-def _penalise(logits_BV: torch.Tensor, sequences: list[Sequence]) -> torch.Tensor:
-    """Repetition (arXiv:1909.05858) counts prompt and answer; frequency and presence the answer alone."""
-    device = logits_BV.device
-    seen_BV = torch.zeros_like(logits_BV, dtype=torch.bool)
-    said_BV = torch.zeros_like(logits_BV)
-    for row, sequence in enumerate(sequences):
-        if sequence.request.sampling.penalised:
-            ids = torch.tensor(sequence.token_ids, device=device)
-            seen_BV[row, ids] = True
-            answer = ids[len(sequence.request.token_ids) :]
-            said_BV[row].index_add_(0, answer, torch.ones(len(answer), device=device))
-    repetition_B1 = _column(sequences, lambda p: p.repetition_penalty, device)
-    repeated_BV = torch.where(logits_BV > 0, logits_BV / repetition_B1, logits_BV * repetition_B1)
-    logits_BV = torch.where(seen_BV, repeated_BV, logits_BV)
-    logits_BV = logits_BV - said_BV * _column(sequences, lambda p: p.frequency_penalty, device)
-    return logits_BV - (said_BV > 0) * _column(sequences, lambda p: p.presence_penalty, device)
+class Sampler:
+    """Chooses tokens; remembers what penalised sequences have said."""
+
+    def __init__(self) -> None:
+        self._penalties = Penalties()
+
+    def sample(self, logits_NV: torch.Tensor, asks: list[Ask]) -> list[Sampled]:
+        """What each sequence goes on with; the rows of one ask follow those of the one before."""
+        firsts = [0]
+        for ask in asks:
+            firsts.append(firsts[-1] + ask.rows)
+        raw_NV = logits_NV
+        penalised = [
+            (row, a.sequence, a.drafts) for row, a in zip(firsts, asks, strict=False) if a.params.penalised
+        ]
+        if penalised:
+            logits_NV = logits_NV.float().clone()
+            self._penalties.apply(logits_NV, penalised)
+        likeliest = logits_NV.argmax(-1).tolist()
+        drawn = self._draw(logits_NV, firsts, asks)
+        sampled = []
+        for row, ask in zip(firsts, asks, strict=False):
+            tokens = drawn[row] if row in drawn else _verified(iter(likeliest[row:]), ask.drafts)
+            wanted = ask.params.top_logprobs
+            logprobs = [] if wanted is None else _logprobs(raw_NV[row : row + len(tokens)], tokens, wanted)
+            sampled.append(Sampled(tokens, logprobs))
+        return sampled
+
+    @staticmethod
+    def _draw(logits_NV: torch.Tensor, firsts: list[int], asks: list[Ask]) -> dict[int, list[int]]:
+        """Tokens of the sequences that take chances, by the first row of each."""
+        warm = [(row, ask) for row, ask in zip(firsts, asks, strict=False) if ask.params.temperature > 0]
+        if not warm:
+            return {}
+        rows = [row + i for row, ask in warm for i in range(ask.rows)]
+        params = [ask.params for _, ask in warm for _ in range(ask.rows)]
+        choices = iter(candidates(logits_NV[rows], params))
+        drawn = {}
+        for row, ask in warm:
+            own = [next(choices) for _ in range(ask.rows)]
+            # A generator, so that no number is drawn for a row behind a wrong draft.
+            drawn[row] = _verified((c.draw(ask.sequence.random.random()) for c in own), ask.drafts)
+        return drawn
 
 
-def _draw(logits_BV: torch.Tensor, sequences: list[Sequence]) -> torch.Tensor:
-    """Samples from the top k of the nucleus p by inverting the cumulative distribution."""
-    device = logits_BV.device
-    vocabulary = logits_BV.shape[-1]
-    logits_BV = logits_BV / _column(sequences, lambda p: p.temperature, device)
-    sorted_BV, order_BV = logits_BV.sort(dim=-1, descending=True, stable=True)
-    top_k_B1 = _column(sequences, lambda p: p.top_k or vocabulary, device)
-    beyond_BV = torch.arange(vocabulary, device=device) >= top_k_B1
-    probs_BV = sorted_BV.masked_fill(beyond_BV, float("-inf")).softmax(-1)
-    before_BV = probs_BV.cumsum(-1) - probs_BV
-    top_p_B1 = _column(sequences, lambda p: p.top_p, device).clamp(min=SMALLEST_NUCLEUS)
-    probs_BV = probs_BV.masked_fill(before_BV >= top_p_B1, 0.0)
-    cumulative_BV = probs_BV.cumsum(-1)
-    draws_B1 = torch.tensor([[s.random.random()] for s in sequences], device=device) * cumulative_BV[:, -1:]
-    last_B1 = (probs_BV > 0).sum(-1, keepdim=True) - 1
-    rank_B1 = torch.searchsorted(cumulative_BV, draws_B1, right=True).minimum(last_B1)
-    return order_BV.gather(-1, rank_B1).squeeze(-1)
+def _verified(choices: Iterator[int], drafts: tuple[int, ...]) -> list[int]:
+    """Takes choices for as long as the drafts before them were the right ones."""
+    tokens = [next(choices)]
+    for draft in drafts:
+        if draft != tokens[-1]:
+            break
+        tokens.append(next(choices))
+    return tokens
+
+
+def _logprobs(logits_NV: torch.Tensor, tokens: list[int], wanted: int) -> list[Logprobs]:
+    """Before temperature and penalties."""
+    logprobs_NV = logits_NV.float().log_softmax(-1)
+    own = logprobs_NV[range(len(tokens)), tokens].tolist()
+    values, ids = (x.tolist() for x in logprobs_NV.topk(wanted))
+    return [Logprobs(own[i], tuple(zip(ids[i], values[i], strict=True))) for i in range(len(tokens))]

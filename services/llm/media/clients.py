@@ -41,3 +41,6 @@ class SpeechClient:
 
     def encode(self, data: bytes, timeout_s: float) -> Any:
         return self._stub.EncodeAudio(speech_pb2.EncodeAudioRequest(audio=data), timeout=timeout_s)
+
+    async def transcribe(self, data: bytes, timeout_s: float) -> speech_pb2.TranscribeResponse:
+        return await self._stub.Transcribe(speech_pb2.TranscribeRequest(audio=data), timeout=timeout_s)

@@ -6,7 +6,7 @@ import torch
 
 from autoglm.tensor.v1 import tensor_pb2
 from servicekit.errors import FailedPrecondition, InvalidArgument
-from servicekit.tensors import Assembler
+from servicekit.tensors import Assembler, from_message
 from services.llm.model.fusion import Modality
 
 MODALITIES = {
@@ -14,6 +14,8 @@ MODALITIES = {
     Modality.IMAGE: tensor_pb2.MODALITY_IMAGE,
     Modality.AUDIO: tensor_pb2.MODALITY_AUDIO,
 }
+GRID = "grid_thw"
+Grid = tuple[int, int, int]
 FLOATS = (tensor_pb2.DATA_TYPE_FLOAT32, tensor_pb2.DATA_TYPE_FLOAT16, tensor_pb2.DATA_TYPE_BFLOAT16)
 
 
@@ -23,6 +25,8 @@ class EmbeddingContract:
 
     hidden_size: int
     max_bytes: int
+    merge_size: int = 0
+    """Patches along one side of a picture's token, where the backbone must know its grid."""
 
     def assemble(self, header: tensor_pb2.EmbeddingHeader, modality: Modality, fingerprint: str) -> Assembler:
         """Checks a header, and takes the tensors that follow. Raises InvalidArgument, FailedPrecondition."""
@@ -49,6 +53,22 @@ class EmbeddingContract:
                 "EMBEDDING_COUNT_MISMATCH", f"{header.token_count} tokens come as {list(header.shape)}."
             )
         return Assembler(header, self.max_bytes)
+
+    def grid_of(self, header: tensor_pb2.EmbeddingHeader) -> Grid | None:
+        """Patches in time, height and width, where they matter. Raises InvalidArgument."""
+        if not self.merge_size or header.modality != tensor_pb2.MODALITY_IMAGE:
+            return None
+        found = [side.tensor for side in header.side_tensors if side.name == GRID]
+        if len(found) != 1 or list(found[0].shape) != [3]:
+            raise InvalidArgument("EMBEDDING_GRID_MISMATCH", f"A picture comes with one {GRID} of [3].")
+        time, height, width = map(int, from_message(found[0]).tolist())
+        fits = min(time, height, width) > 0 and height % self.merge_size == width % self.merge_size == 0
+        if not fits or time * height * width != header.token_count * self.merge_size**2:
+            raise InvalidArgument(
+                "EMBEDDING_GRID_MISMATCH",
+                f"A grid of {time} x {height} x {width} patches makes no {header.token_count} tokens.",
+            )
+        return time, height, width
 
     @staticmethod
     def finish(assembler: Assembler) -> torch.Tensor:

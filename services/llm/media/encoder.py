@@ -22,10 +22,11 @@ from servicekit.errors import (
 )
 from servicekit.tensors import Assembler
 from services.llm.media.clients import EncoderClient
-from services.llm.media.contract import MODALITIES, EmbeddingContract
+from services.llm.media.contract import MODALITIES, EmbeddingContract, Grid
 from services.llm.model.fusion import Modality
 
 ASK_TIMEOUT_S = 2.0
+OVERHEAD_BYTES = 256
 
 
 def unsupported(modality: Modality) -> ServiceError:
@@ -35,19 +36,23 @@ def unsupported(modality: Modality) -> ServiceError:
 
 @dataclass(frozen=True)
 class Encoding:
-    """What an encoder made of one medium: [tokens, hidden], and what was heard."""
+    """What an encoder made of one medium: [tokens, hidden], what was heard, and a picture's grid."""
 
     embedding_TD: torch.Tensor
     transcript: str = ""
+    grid_thw: Grid | None = None
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the embedding."""
-        return self.embedding_TD.nbytes
+        """What it weighs in a cache: the embedding, the transcript, and a little for itself."""
+        return self.embedding_TD.nbytes + len(self.transcript.encode()) + OVERHEAD_BYTES
 
 
 class Encoder:
     """One encoder service as the backbone sees it: which fingerprint it has, and what it makes of bytes."""
+
+    embeds = True
+    """Whether what it makes takes tokens of its own, or stands in the prompt as text."""
 
     def __init__(
         self,
@@ -115,12 +120,14 @@ class Encoder:
     ) -> tuple[Encoding, Any, int]:
         header: Any = None
         assembler: Assembler | None = None
+        grid: Grid | None = None
         received = 0
         async for part in call:
             received += part.ByteSize()
             if assembler is None:
                 header = part.header
                 assembler = self._contract.assemble(header.embedding, self.modality, fingerprint)
+                grid = self._contract.grid_of(header.embedding)
                 if header.embedding.media_digest != digest:
                     raise InvalidArgument("EMBEDDING_DIGEST_MISMATCH", "The embedding is of other bytes.")
             else:
@@ -128,7 +135,7 @@ class Encoder:
         if assembler is None:
             raise InvalidArgument("EMBEDDING_HEADER_MISSING", "The answer was empty.")
         transcript = getattr(header, "transcript", "")
-        return Encoding(self._contract.finish(assembler), transcript), header, received
+        return Encoding(self._contract.finish(assembler), transcript, grid), header, received
 
     async def _ask(self) -> str:
         try:

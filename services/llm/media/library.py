@@ -19,7 +19,7 @@ from services.llm import metrics
 from services.llm.media.contract import MODALITIES, EmbeddingContract
 from services.llm.media.encoder import Encoder, Encoding, unsupported
 from services.llm.model.fusion import Modality
-from services.llm.prompt import Media
+from services.llm.prompt import Media, Text
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class MediaContent:
 
 @dataclass(frozen=True)
 class Embedded:
-    """A medium ready for the prompt."""
+    """A medium ready for the prompt: a span of tokens, or what was said in it as text."""
 
-    media: Media
+    part: Media | Text
     embedding_TD: torch.Tensor
     receipt: llm_pb2.MediaReceipt
 
@@ -123,7 +123,7 @@ class MediaLibrary:
                 transcript=encoding.transcript,
             )
         name = b"encoded:%b:%b" % ((await encoder.fingerprint()).encode(), digest)
-        return _embedded(encoder.modality, name, encoding.embedding_TD, receipt)
+        return _embedded(encoder, name, encoding, receipt)
 
     async def _flight(
         self, encoder: Encoder, data: bytes, digest: bytes
@@ -146,25 +146,29 @@ class MediaLibrary:
 
     async def _brought(self, encoder: Encoder, embedding: tensor_pb2.Embedding) -> Embedded:
         """A caller's digest is not trusted: its embedding is named by a hash over its own bytes."""
+        if not encoder.embeds:
+            raise InvalidArgument(
+                "CONTENT_UNSUPPORTED", "This model reads what is said; bring the clip itself."
+            )
         fingerprint = await encoder.fingerprint()
         assembler = self._contract.assemble(embedding.header, encoder.modality, fingerprint)
         assembler.add(embedding.tensor)
-        embedding_TD = self._contract.finish(assembler)
+        grid = self._contract.grid_of(embedding.header)
+        encoding = Encoding(self._contract.finish(assembler), grid_thw=grid)
         receipt = llm_pb2.MediaReceipt(
             modality=MODALITIES[encoder.modality],
             source=llm_pb2.MEDIA_SOURCE_CALLER,
-            token_count=len(embedding_TD),
+            token_count=len(encoding.embedding_TD),
         )
-        shape = f"{embedding.tensor.data_type}:{list(embedding.tensor.shape)}:"
+        shape = f"{embedding.tensor.data_type}:{list(embedding.tensor.shape)}:{grid}:"
         digest = await asyncio.to_thread(
             lambda: hashlib.sha256(shape.encode() + embedding.tensor.data).digest()
         )
-        return _embedded(
-            encoder.modality, b"caller:%b:%b" % (fingerprint.encode(), digest), embedding_TD, receipt
-        )
+        return _embedded(encoder, b"caller:%b:%b" % (fingerprint.encode(), digest), encoding, receipt)
 
 
-def _embedded(
-    modality: Modality, key: bytes, embedding_TD: torch.Tensor, receipt: llm_pb2.MediaReceipt
-) -> Embedded:
-    return Embedded(Media(modality, len(embedding_TD), key), embedding_TD, receipt)
+def _embedded(encoder: Encoder, key: bytes, encoding: Encoding, receipt: llm_pb2.MediaReceipt) -> Embedded:
+    part: Media | Text = Text(encoding.transcript)
+    if encoder.embeds:
+        part = Media(encoder.modality, len(encoding.embedding_TD), key, encoding.grid_thw)
+    return Embedded(part, encoding.embedding_TD, receipt)

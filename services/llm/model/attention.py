@@ -25,9 +25,18 @@ class DenseAttention:
         return out.transpose(-3, -2)
 
 
-def prefix_mask(length: int, spans: list[tuple[int, int]]) -> torch.Tensor:
-    """Causal, except that the tokens of one media span see each other both ways, bool [T, T]."""
+def prefix_mask(
+    length: int, spans: list[tuple[int, int]], window: int = 0, global_tokens: int = 0
+) -> torch.Tensor:
+    """Causal, except that the tokens of one media span see each other both ways, bool [T, T].
+
+    A `window` lets each token see only so many, itself included, and the first `global_tokens`.
+    """
     mask_TT = torch.ones(length, length, dtype=torch.bool).tril()
+    if window:
+        nearby_TT = mask_TT.triu(1 - window)
+        nearby_TT[:, :global_tokens] = True
+        mask_TT &= nearby_TT
     for start, end in spans:
         mask_TT[start:end, start:end] = True
     return mask_TT

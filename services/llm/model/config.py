@@ -12,7 +12,12 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """Sizes of the decoder, with the names of Hugging Face's `Glm4Config`."""
+    """Sizes of the decoder, with the names of Hugging Face's `Glm4Config`.
+
+    mrope_section: rotary pairs that turn with time, height and width; empty where positions are plain.
+    spatial_merge_size: patches along one side of a picture's token, for models with `mrope_section`.
+    sliding_window: tokens that a token sees, itself included, besides the first `global_tokens`; 0 sees all.
+    """
 
     vocab_size: int
     hidden_size: int
@@ -30,12 +35,20 @@ class DecoderConfig:
     sandwich_norms: bool = True
     gated: bool = True
     eos_token_ids: tuple[int, ...] = ()
+    mrope_section: tuple[int, ...] = ()
+    spatial_merge_size: int = 1
+    sliding_window: int = 0
+    global_tokens: int = 0
 
     def __post_init__(self) -> None:
         if self.num_attention_heads % self.num_key_value_heads:
             raise ConfigError("num_attention_heads must be a multiple of num_key_value_heads")
         if self.rotary_dim % 2:
             raise ConfigError("head_dim x partial_rotary_factor must be even")
+        if self.mrope_section and 2 * sum(self.mrope_section) != self.rotary_dim:
+            raise ConfigError(f"mrope_section {self.mrope_section} must add up to {self.rotary_dim // 2}")
+        if min(self.sliding_window, self.global_tokens) < 0:
+            raise ConfigError("sliding_window and global_tokens must not be negative")
 
     @property
     def rotary_dim(self) -> int:
@@ -60,6 +73,7 @@ class DecoderConfig:
         rope = raw["rope_parameters"]
         return cls(
             **{key: raw[key] for key in _PLAIN_KEYS},
+            **{key: raw.get(key, 0) for key in _WINDOW_KEYS},
             rope_theta=rope["rope_theta"],
             partial_rotary_factor=rope["partial_rotary_factor"],
             eos_token_ids=tuple(raw["eos_token_id"]),
@@ -69,7 +83,7 @@ class DecoderConfig:
         """The inverse of `from_dict`."""
         return {
             "architectures": [ARCHITECTURE],
-            **{key: getattr(self, key) for key in _PLAIN_KEYS},
+            **{key: getattr(self, key) for key in (*_PLAIN_KEYS, *_WINDOW_KEYS)},
             "hidden_act": "silu",
             "rope_parameters": {
                 "rope_type": "default",
@@ -97,3 +111,5 @@ _PLAIN_KEYS = (
     "sandwich_norms",
     "gated",
 )
+
+_WINDOW_KEYS = ("sliding_window", "global_tokens")

@@ -2,7 +2,8 @@
 
 Knows nothing of caches, batches or media: attention is handed in, embeddings come ready.
 Shapes: T tokens (any leading batch axes), D hidden, H query heads, G key heads, K head size, V vocabulary.
-Parameter names are those of Hugging Face's `Glm4ForCausalLM`, so its checkpoints load as they are.
+Parameter names are those of Hugging Face's `Glm4ForCausalLM`, so its checkpoints load as they are, and with
+other settings those of `GlmForCausalLM` and of the text half of `Glm4vForConditionalGeneration`.
 """
 
 from typing import Protocol
@@ -32,18 +33,32 @@ class RMSNorm(nn.RMSNorm):
 
 
 class Rotary(nn.Module):
-    """Turns the first `rotary_dim` channels of each head, neighbours as pairs, by the position."""
+    """Turns the first `rotary_dim` channels of each head, neighbours as pairs, by the position.
+
+    With M-RoPE (arXiv:2409.12191) a token has three positions, and each pair turns with one of them.
+    """
 
     inverse_frequency: torch.Tensor
+    axis_of_pair: torch.Tensor
 
     def __init__(self, config: DecoderConfig):
         super().__init__()
         exponent = torch.arange(0, config.rotary_dim, 2, dtype=torch.float32) / config.rotary_dim
         self.register_buffer("inverse_frequency", config.rope_theta**-exponent, persistent=False)
+        axes = [i % 3 for i, pairs in enumerate(config.mrope_section) for _ in range(pairs)]
+        self.register_buffer("axis_of_pair", torch.tensor(axes, dtype=torch.long), persistent=False)
+        self.three_axes = bool(axes)
 
-    def angles(self, positions_T: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosine and sine, [..., T, 1, rotary_dim / 2]."""
-        angle = positions_T[..., None].float() * self.inverse_frequency
+    def angles(self, positions: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosine and sine, [..., T, 1, rotary_dim / 2].
+
+        positions: [..., T]; with M-RoPE [T] (three times the same) or [3, ..., T].
+        """
+        if self.three_axes and positions.ndim > 1:
+            position_TP = positions.index_select(0, self.axis_of_pair).movedim(0, -1)
+        else:
+            position_TP = positions[..., None]
+        angle = position_TP.float() * self.inverse_frequency
         return angle.cos().to(dtype).unsqueeze(-2), angle.sin().to(dtype).unsqueeze(-2)
 
     @staticmethod
@@ -133,9 +148,9 @@ class Decoder(nn.Module):
         """Token embeddings, [..., T, D]."""
         return self.embed_tokens(ids_T)
 
-    def forward(self, x_TD: torch.Tensor, positions_T: torch.Tensor, attend: Attend) -> torch.Tensor:
-        """Hidden states after the final norm, [..., T, D]."""
-        angles = self.rotary.angles(positions_T, x_TD.dtype)
+    def forward(self, x_TD: torch.Tensor, positions: torch.Tensor, attend: Attend) -> torch.Tensor:
+        """Hidden states after the final norm, [..., T, D]; positions as `Rotary.angles` takes them."""
+        angles = self.rotary.angles(positions, x_TD.dtype)
         for layer in self.layers:
             x_TD = layer(x_TD, angles, attend)
         return self.norm(x_TD)

@@ -1,29 +1,43 @@
-"""Opens a bundle folder: config.json, model.safetensors, tokenizer.json.
+"""Opens what `model` names: a native bundle, a published Hugging Face folder, or made-up weights.
 
-The decoder's tensors have the names of Hugging Face's `Glm4ForCausalLM` (`model.*`, `lm_head.weight` unless
-tied), those of the gate are `gate.*`.
+A native bundle's `llm` folder holds config.json, model.safetensors and tokenizer.json; of a published folder
+only the language model's tensors are looked at, never the vision encoder's. The decoder's tensors have the
+names of `Glm4ForCausalLM` (`model.*`, `lm_head.weight` unless tied) or, in `Glm4vForConditionalGeneration`,
+stand under `model.language_model.*`; those of the native gate are `gate.*`.
 """
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Protocol, Self
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from services.llm.model.config import ConfigError, DecoderConfig
 from services.llm.model.decoder import Decoder, Rotary
+from services.llm.model.dummy import DUMMY, DummyCheckpoint
 from services.llm.model.fusion import GatingUnit
+from services.llm.model.published import FAMILIES, read_published_config
+from services.llm.model.shards import INDEX, WEIGHTS, CheckpointError, Progress, Shape, Shards
+
+__all__ = ["Backbone", "Bundle", "CheckpointError"]
 
 PREPROCESSOR_VERSION = "native-chat-1"
-CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+CONFIG, TOKENIZER, GENERATION = "config.json", "tokenizer.json", "generation_config.json"
+BESIDE_WEIGHTS = (CONFIG, GENERATION, TOKENIZER, "tokenizer_config.json", "chat_template.jinja")
+VISION_PREFIXES = ("model.visual.", "visual.")  # since transformers 4.52, and before
 
 
-class CheckpointError(ValueError):
-    """A bundle that is missing, partial or foreign; the message says which and where."""
+class Weights(Protocol):
+    """Where tensors come from."""
+
+    def read(
+        self, shapes: Mapping[str, Shape], dtype: torch.dtype, device: torch.device, progress: Progress
+    ) -> Iterator[tuple[str, torch.Tensor]]:
+        """Names and tensors, in any order."""
 
 
 @dataclass(frozen=True)
@@ -36,57 +50,86 @@ class Backbone:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A folder whose weights have been checked, but not read.
+    """A model whose weights have been checked, but not read.
 
+    native: ours, with its own chat format; else a published model, or one shaped like it.
     encoder_fingerprints: the only encoders it was trained with; empty when the folder does not say.
+    shapes: every tensor it takes, by the name that its parameter has in `layout`.
     """
 
     folder: Path
+    name: str
+    native: bool
     config: DecoderConfig
     fingerprint: str
     encoder_fingerprints: tuple[str, ...]
-    parameter_count: int
+    shapes: Mapping[str, Shape]
+    weights: Weights
+
+    @classmethod
+    def find(cls, model: Path) -> Self:
+        """What a setting names: a native bundle, a published folder, or `dummy:` and a size."""
+        if str(model).startswith(DUMMY):
+            return cls._dummy(str(model))
+        if (model / "llm").is_dir():
+            return cls.open(model / "llm")
+        if not (model / CONFIG).is_file():
+            raise CheckpointError(f"{model} holds neither a bundle's llm folder nor a {CONFIG}")
+        return cls.open(model)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Checks that every tensor is there, and no other, in the right shape."""
-        for name in (CONFIG, WEIGHTS, TOKENIZER):
+        weights = INDEX if (folder / INDEX).is_file() else WEIGHTS
+        for name in (CONFIG, weights, TOKENIZER):
             if not (folder / name).is_file():
                 raise CheckpointError(f"{folder} holds no {name}")
-        raw = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        raw = _read_json(folder / CONFIG)
+        native = (raw.get("architectures") or [None])[0] not in FAMILIES
         try:
-            config = DecoderConfig.from_dict(raw)
+            config = DecoderConfig.from_dict(raw) if native else _published(folder, raw)
         except (ConfigError, KeyError, TypeError) as error:
             raise CheckpointError(f"{folder / CONFIG} does not describe a decoder: {error}") from error
-        found, wanted = _shapes_on_disk(folder / WEIGHTS), _shapes_of(_Parameters(config))
-        _compare(folder / WEIGHTS, found, wanted)
-        count = sum(torch.Size(shape).numel() for shape in found.values())
+        shards = Shards.open(folder)
+        shapes = _shapes_of(config, _decoder_prefix(shards))
+        found = {
+            name: entry.shape for name, entry in shards.entries.items() if native or _wanted(name, config)
+        }
+        _compare(folder / weights, found, shapes)
+        name = (folder.resolve().parent if native else folder.resolve()).name
+        digest = _digest_of_files(folder) if native else _digest_of_samples(folder, shards, shapes)
         trusted = tuple(raw.get("encoder_fingerprints", ()))
-        return cls(folder, config, _fingerprint(folder), trusted, count)
+        return cls(folder, name, native, config, f"{name}@{digest}", trusted, shapes, shards)
+
+    @classmethod
+    def _dummy(cls, model: str) -> Self:
+        checkpoint = DummyCheckpoint(model)
+        shapes = _shapes_of(checkpoint.config, "model.")
+        name = model.replace(":", "-")
+        return cls(checkpoint.folder, name, False, checkpoint.config, f"{name}@0", (), shapes, checkpoint)
 
     @property
-    def name(self) -> str:
-        return self.folder.resolve().parent.name
+    def parameter_count(self) -> int:
+        return sum(torch.Size(shape).numel() for shape in self.shapes.values())
 
-    def load(self, dtype: torch.dtype, device: torch.device) -> Backbone:
-        """Reads the weights."""
-        parameters = _Parameters(self.config)
-        with safe_open(self.folder / WEIGHTS, framework="pt") as file:
-            state = {
-                name: file.get_tensor(_stored_name(name)).to(device, dtype)
-                for name, _ in parameters.named_parameters()
-            }
-        parameters.load_state_dict(state, strict=False, assign=True)
-        decoder, gate = parameters.decoder, parameters.gate
+    def load(
+        self, dtype: torch.dtype, device: torch.device, progress: Progress = lambda count: None
+    ) -> Backbone:
+        """Reads the weights, each straight to where it is used; `progress` is told how many."""
+        layout = _Layout(self.config)
+        stored = dict(zip(self.shapes, (name for name, _ in layout.named_parameters()), strict=True))
+        read = self.weights.read(self.shapes, dtype, device, progress)
+        layout.load_state_dict({stored[name]: tensor for name, tensor in read}, strict=False, assign=True)
+        decoder, gate = layout.decoder, layout.gate
         if self.config.tie_word_embeddings:
             decoder.lm_head.weight = decoder.embed_tokens.weight
         decoder.rotary = Rotary(self.config).to(device)
-        parameters.requires_grad_(False).eval()
+        layout.requires_grad_(False).eval()
         return Backbone(decoder, gate)
 
 
-class _Parameters(nn.Module):
-    """The layout of the file, without storage."""
+class _Layout(nn.Module):
+    """The modules of a backbone, without storage."""
 
     def __init__(self, config: DecoderConfig):
         super().__init__()
@@ -95,27 +138,41 @@ class _Parameters(nn.Module):
             self.gate = GatingUnit(config.hidden_size) if config.gated else None
 
 
-Shapes = dict[str, tuple[int, ...]]
+def _shapes_of(config: DecoderConfig, prefix: str) -> dict[str, Shape]:
+    """What a checkpoint calls each parameter, and its shape; in the layout's order."""
+    return {
+        name.replace("decoder.lm_head.", "lm_head.").replace("decoder.", prefix): tuple(parameter.shape)
+        for name, parameter in _Layout(config).named_parameters()
+    }
 
 
-def _shapes_of(parameters: _Parameters) -> Shapes:
-    return {_stored_name(name): tuple(parameter.shape) for name, parameter in parameters.named_parameters()}
+def _published(folder: Path, raw: Mapping[str, Any]) -> DecoderConfig:
+    generation = folder / GENERATION
+    return read_published_config(raw, _read_json(generation) if generation.is_file() else {})
 
 
-def _stored_name(name: str) -> str:
-    """What the file calls a parameter."""
-    return name.replace("decoder.lm_head.", "lm_head.").replace("decoder.", "model.")
-
-
-def _shapes_on_disk(path: Path) -> Shapes:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        with safe_open(path, framework="pt") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from error
+        raw = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise CheckpointError(f"{path} holds no object")
+    return raw
 
 
-def _compare(path: Path, found: Shapes, wanted: Shapes) -> None:
+def _decoder_prefix(shards: Shards) -> str:
+    nested = "model.language_model."
+    return nested if any(name.startswith(nested) for name in shards.entries) else "model."
+
+
+def _wanted(name: str, config: DecoderConfig) -> bool:
+    """False for what a published folder may hold beside the decoder's own tensors."""
+    spare_head = config.tie_word_embeddings and name == "lm_head.weight"
+    return not (spare_head or name.startswith(VISION_PREFIXES) or name.endswith(".inv_freq"))
+
+
+def _compare(path: Path, found: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> None:
     problems = [f"missing {name}" for name in sorted(wanted.keys() - found.keys())]
     problems += [f"unexpected {name}" for name in sorted(found.keys() - wanted.keys())]
     problems += [
@@ -128,11 +185,27 @@ def _compare(path: Path, found: Shapes, wanted: Shapes) -> None:
         raise CheckpointError(f"{path}: {'; '.join(problems[:5])}{more}")
 
 
-def _fingerprint(folder: Path) -> str:
-    """Name and first 16 hex digits over everything that shapes the answer."""
+def _digest_of_files(folder: Path) -> str:
+    """First 16 hex digits over everything that shapes the answer of a native bundle."""
     sha = hashlib.sha256()
     for name in (CONFIG, WEIGHTS, TOKENIZER):
         with (folder / name).open("rb") as file:
             sha.update(hashlib.file_digest(file, "sha256").digest())
     sha.update(PREPROCESSOR_VERSION.encode())
-    return f"{folder.resolve().parent.name}@{sha.hexdigest()[:16]}"
+    return sha.hexdigest()[:16]
+
+
+def _digest_of_samples(folder: Path, shards: Shards, names: Mapping[str, Shape]) -> str:
+    """The same for a published folder, whose gigabytes are not read for it.
+
+    The small files and the headers count whole, the weights by their files' sizes and a kilobyte from the
+    middle of each tensor: a changed byte elsewhere goes unnoticed, another training does not.
+    """
+    sha = hashlib.sha256()
+    for path in (folder / name for name in BESIDE_WEIGHTS):
+        sha.update(hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest())
+    for path, header in shards.headers.items():
+        sha.update(header + path.stat().st_size.to_bytes(8))
+    for name in names:
+        sha.update(shards.sample(name))
+    return sha.hexdigest()[:16]

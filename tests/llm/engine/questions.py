@@ -73,12 +73,27 @@ def plain_answer(decoder: Decoder, request: Request) -> list[int]:
         x_TD = decoder.embed(torch.tensor(token_ids))
         if request.embeddings_TD is not None:
             x_TD[: len(request.embeddings_TD)] = request.embeddings_TD
-        attend = DenseAttention(prefix_mask(len(token_ids), list(request.spans)))
-        hidden_TD = decoder(x_TD, torch.arange(len(token_ids)), attend)
+        model = decoder.config
+        mask_TT = prefix_mask(len(token_ids), list(request.spans), model.sliding_window, model.global_tokens)
+        hidden_TD = decoder(x_TD, _positions(request, len(token_ids)), DenseAttention(mask_TT))
         token_ids.append(int(decoder.logits(hidden_TD[-1]).argmax()))
         if token_ids[-1] in decoder.config.eos_token_ids:
             break
     return token_ids[len(request.token_ids) :]
+
+
+def _positions(request: Request, length: int) -> torch.Tensor:
+    """Of prompt and answer: plain ones, or the prompt's own and what follows from its delta."""
+    if request.positions is None:
+        return torch.arange(length)
+    counted_T = torch.arange(request.positions.shape[1], length) + request.position_delta
+    return torch.cat((request.positions, counted_T.expand(3, -1)), dim=1)
+
+
+def told(decoder: Decoder, request: Request) -> list[int]:
+    """The plain pass's answer as the engine tells it: without the end token."""
+    answer = plain_answer(decoder, request)
+    return answer[:-1] if answer[-1] in decoder.config.eos_token_ids else answer
 
 
 class Bench:

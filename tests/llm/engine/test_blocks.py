@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.llm.engine.blocks import BlockPool
+from services.llm.engine.blocks import EXPIRED, BlockPool
 from services.llm.engine.request import Request, Sequence
 
 
@@ -115,3 +115,32 @@ def test_can_allocate_counts_hits_that_are_free_only_once() -> None:
     pool.allocate(holder)
     assert pool.can_allocate(sequence([*range(8)])) is False
     assert pool.free_count == 0
+
+
+def test_blocks_behind_the_window_are_given_back() -> None:
+    pool = BlockPool(8, 4, window=6, global_tokens=3)
+    long = computed(pool, [*range(20)])
+    assert pool.expire(long) == 2
+    assert [block == EXPIRED for block in long.block_table] == [False, True, True, False, False]
+    assert pool.free_count == 8 - 3
+    assert pool.expire(long) == 0
+    pool.release(long)
+    assert pool.free_count == 8
+
+
+def test_the_next_token_still_sees_its_whole_window() -> None:
+    pool = BlockPool(8, 4, window=6)
+    for length, expired in ((8, 0), (9, 1), (12, 1), (13, 2)):
+        long = computed(pool, [*range(100, 100 + length)])
+        pool.expire(long)
+        assert long.block_table.count(EXPIRED) == expired
+        pool.release(long)
+
+
+def test_expired_blocks_are_still_found_by_their_name() -> None:
+    pool = BlockPool(8, 4, window=6)
+    long = computed(pool, [*range(20)])
+    pool.expire(long)
+    assert hit(pool, [*range(20), 1]) == 20
+    pool.release(long)
+    assert pool.free_count == 8

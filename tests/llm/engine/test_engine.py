@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from services.llm.engine.engine import Engine, EngineConfig, QueueFull, RequestTooLong
-from services.llm.engine.request import Event, Finished, FinishReason, Request, SamplingParams, Sequence
+from services.llm.engine.request import Event, Finished, FinishReason, Request, SamplingParams
 from services.llm.model.decoder import Decoder
 from services.llm.model.fusion import GatingUnit
 from services.llm.tokenizer import Tokenizer
-from tests.llm.engine.questions import Bench, Questions, cache_of, plain_answer
+from tests.llm.engine.questions import Bench, Questions, cache_of, plain_answer, told
 
 
 @pytest.fixture(scope="module")
@@ -57,24 +57,11 @@ def test_the_answers_say_something(plain: dict[str, list[int]]) -> None:
     assert len({token for answer in plain.values() for token in answer}) > 30
 
 
-def test_preemption_recomputes_the_same_answer(
-    decoder: Decoder, questions: Questions, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_preemption_recomputes_the_same_answer(decoder: Decoder, questions: Questions) -> None:
     requests = [questions.ask(f"q{i}", bytes([i]), "abc" * i, max_tokens=40) for i in range(6)]
-    plain = {request.request_id: plain_answer(decoder, request) for request in requests}
     bench = Bench(decoder, EngineConfig(kv_cache_bytes=cache_of(decoder, blocks=9), prefix_cache=False))
-    scheduler = bench.engine._scheduler
-    preempted: list[str] = []
-    preempt = scheduler._preempt
-
-    def watched(sequence: Sequence) -> None:
-        preempted.append(sequence.request.request_id)
-        preempt(sequence)
-
-    monkeypatch.setattr(scheduler, "_preempt", watched)
-    answers = bench.answer(requests)
-    assert preempted
-    assert {name: answer + plain[name][len(answer) :] for name, answer in answers.items()} == plain
+    assert bench.answer(requests) == {request.request_id: told(decoder, request) for request in requests}
+    assert bench.engine.stats.preemptions > 0
     assert bench.all_blocks_free
 
 
@@ -158,6 +145,28 @@ def test_a_passed_deadline_ends_a_request(decoder: Decoder, questions: Questions
     bench.run()
     assert bench.finished("late").reason is FinishReason.DEADLINE
     assert bench.all_blocks_free
+
+
+def test_a_prompt_that_cannot_begin_in_time_is_let_go_at_once(decoder: Decoder, questions: Questions) -> None:
+    bench = Bench(decoder, EngineConfig(max_batch_tokens=16, max_running=2))
+    bench.engine._scheduler.pace.learn(0, 1, 1000.0)
+    hopeless = replace(questions.ask("hopeless", "a" * 60), deadline=time.monotonic() + 60)
+    bench.engine.submit(hopeless)
+    bench.run()
+    assert bench.finished("hopeless").reason is FinishReason.DEADLINE
+    assert bench.finished("hopeless").steps == 1
+
+
+def test_what_happened_is_counted(decoder: Decoder, questions: Questions) -> None:
+    bench = Bench(decoder, EngineConfig())
+    requests = [questions.ask(f"q{i}", "abc", max_tokens=5) for i in range(3)]
+    said = bench.answer(requests)
+    stats, seen = bench.engine.stats, bench.engine.distributions
+    assert stats.prefill_tokens + stats.prefix_hit_tokens == sum(len(r.token_ids) for r in requests)
+    assert seen.queue_seconds.count == 3
+    assert seen.step_seconds.count == seen.step_tokens.count == seen.step_sequences.count == stats.steps
+    assert seen.token_interval_seconds.count == sum(len(tokens) - 1 for tokens in said.values())
+    assert stats.generated_tokens == sum(map(len, said.values()))
 
 
 def test_higher_priority_runs_first(decoder: Decoder, questions: Questions) -> None:

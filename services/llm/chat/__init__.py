@@ -1,0 +1,1 @@
+"""How a conversation becomes tokens, and tokens an answer: one format per family of models."""
