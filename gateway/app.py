@@ -8,10 +8,13 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from gateway import errors
+from gateway.audio import routes as audio
+from gateway.body import BodyReader
 from gateway.clients import Clients
 from gateway.keys import ApiKeys
 from gateway.middleware import RequestContext
 from gateway.openapi import add_definitions
+from gateway.realtime import routes as realtime
 from gateway.routes import create_router
 from gateway.settings import GatewaySettings
 from servicekit.keys import KeyRing
@@ -43,5 +46,8 @@ def create_app(clients: Clients, settings: GatewaySettings) -> FastAPI:
         keys = KeyRing(settings.api_keys)
         app.add_middleware(ApiKeys, keys=keys, metrics_open=not settings.metrics_need_key)
     errors.install(app)
-    app.include_router(create_router(clients, settings))
+    bodies = BodyReader(settings.max_body_bytes, settings.max_total_body_bytes)
+    app.include_router(create_router(clients, settings, bodies))
+    app.include_router(audio.create_router(clients, settings, bodies))
+    app.include_router(realtime.create_router(clients, settings))
     return app

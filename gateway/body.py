@@ -1,7 +1,7 @@
 """Reading a request within bounds, and noticing that its client has left."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -22,31 +22,42 @@ class BodyReader:
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytearray]:
-        """The whole body, counted as held until the block ends.
+        """The whole body, counted as held until the block ends; raises what `parts` raises."""
+        async with self.parts(request, self._max_bytes) as parts:
+            body = bytearray()
+            async for part in parts:
+                body += part
+            yield body
+
+    @asynccontextmanager
+    async def parts(self, request: Request, max_bytes: int) -> AsyncIterator[AsyncGenerator[bytes, None]]:
+        """The body as it arrives, counted as held until the block ends.
 
         ApiError 413 before more than `max_bytes` are kept, 429 while others hold too much, 499 when the
         client leaves.
         """
         announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > self._max_bytes:
-            raise self._too_large()
-        body = bytearray()
-        try:
+        if announced.isdecimal() and int(announced) > max_bytes:
+            raise _too_large(max_bytes)
+        held = 0
+
+        async def bounded() -> AsyncGenerator[bytes, None]:
+            nonlocal held
             async for part in request.stream():
-                if len(body) + len(part) > self._max_bytes:
-                    raise self._too_large()
+                if held + len(part) > max_bytes:
+                    raise _too_large(max_bytes)
                 if self._held + len(part) > self._max_total_bytes:
                     raise ApiError(429, "QUEUE_FULL", "Too many requests are being read.")
-                body += part
+                held += len(part)
                 self._held += len(part)
-            yield body
+                yield part
+
+        try:
+            yield bounded()
         except ClientDisconnect as error:
             raise _client_left() from error
         finally:
-            self._held -= len(body)
-
-    def _too_large(self) -> ApiError:
-        return ApiError(413, "request_too_large", f"A body of at most {self._max_bytes} bytes is taken.")
+            self._held -= held
 
 
 async def unless_disconnected(request: Request, work: Awaitable[T]) -> T:
@@ -62,6 +73,10 @@ async def unless_disconnected(request: Request, work: Awaitable[T]) -> T:
         for task in (working, leaving):
             task.cancel()
         await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+def _too_large(max_bytes: int) -> ApiError:
+    return ApiError(413, "request_too_large", f"A body of at most {max_bytes} bytes is taken.")
 
 
 def _client_left() -> ApiError:

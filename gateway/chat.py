@@ -45,7 +45,8 @@ def to_generate_request(request: ChatRequest, settings: GatewaySettings) -> llm_
             for message, parts in parsed
         ],
         sampling=_sampling(request),
-        enable_thinking=request.thinks,
+        enable_thinking=request.thinks is True,
+        disable_thinking=request.thinks is False,
         cache_salt=request.cache_salt or "",
         priority=request.priority,
     )
@@ -96,6 +97,8 @@ def _sampling(request: ChatRequest) -> llm_pb2.SamplingParams:
     given = {name: value for name in _SAMPLING if (value := getattr(request, name)) is not None}
     if request.top_k is not None:
         given["top_k"] = max(request.top_k, 0)  # -1 also means all, to some clients
+    if request.alternatives is not None:
+        given["top_logprobs"] = request.alternatives
     limit = request.max_completion_tokens or request.max_tokens
     if limit is not None:
         given["max_tokens"] = limit

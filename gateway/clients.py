@@ -1,4 +1,4 @@
-"""The services as the gateway sees them: the llm's stub, and everyone's health."""
+"""The services as the gateway sees them: the llm's stub, speech, and everyone's health."""
 
 import asyncio
 import random
@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from autoglm.llm.v1 import llm_pb2, llm_pb2_grpc
 from gateway.settings import GatewaySettings
+from gateway.speech import SpeechClient
 from servicekit.breaker import Breaker
 from servicekit.channel import open_channel
 from servicekit.errors import ServiceError, Unavailable, from_rpc_error
@@ -119,13 +120,17 @@ class Clients:
             "speech": settings.speech_health_target,
         }
         self._llm_channel = open_channel(settings.llm_target, tls=settings.tls)
+        speech = settings.speech_target
+        self._speech_channel = open_channel(speech, tls=settings.tls) if speech else None
         self._health_channels = {name: open_channel(target) for name, target in targets.items() if target}
         self.llm = LLMClient(self._llm_channel, settings)
+        self.speech = SpeechClient(self._speech_channel, settings.request_timeout_s)
         self.health = HealthClient(self._health_channels)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for channel in (self._llm_channel, *self._health_channels.values()):
-            await channel.close()
+        for channel in (self._llm_channel, self._speech_channel, *self._health_channels.values()):
+            if channel:
+                await channel.close()

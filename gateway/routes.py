@@ -29,10 +29,9 @@ Events = AsyncGenerator[llm_pb2.GenerateResponse, None]
 log = structlog.get_logger("chat")
 
 
-def create_router(clients: Clients, settings: GatewaySettings) -> APIRouter:
+def create_router(clients: Clients, settings: GatewaySettings, bodies: BodyReader) -> APIRouter:
     """All routes over the given services."""
     router = APIRouter()
-    bodies = BodyReader(settings.max_body_bytes, settings.max_total_body_bytes)
 
     @router.post("/v1/chat/completions", summary="Answer a conversation", openapi_extra=CHAT_BODY)
     async def chat_completions(request: Request) -> Response:
@@ -119,12 +118,12 @@ async def _stream(
     """Chunks and [DONE]; a stream that fails ends with an error object instead."""
     with STREAMS.track_inprogress():
         try:
-            yield sse.event(answer.chunk({"role": "assistant", "content": ""}))
-            if delta := answer.push(first):
-                yield sse.event(answer.chunk(delta))
+            yield sse.event(answer.first_chunk)
+            if piece := answer.push(first):
+                yield sse.event(answer.chunk(piece))
             async for event in events:
-                if delta := answer.push(event):
-                    yield sse.event(answer.chunk(delta))
+                if piece := answer.push(event):
+                    yield sse.event(answer.chunk(piece))
             for chunk in answer.last_chunks(include_usage=include_usage):
                 yield sse.event(chunk)
             _count(answer)

@@ -1,8 +1,9 @@
 """The request as OpenAI clients send it: unknown harmless keys are ignored, wrong values are not."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from gateway.errors import ApiError, invalid
 
@@ -39,7 +40,7 @@ class InputAudio(_Schema):
     """A clip, base64."""
 
     data: str
-    format: str
+    format: Literal["wav", "mp3", "flac", "ogg", "opus", "webm"]
 
 
 class AudioPart(_Schema):
@@ -100,7 +101,8 @@ class ChatRequest(Switches):
     presence_penalty: Number | None = None
     repetition_penalty: Number | None = None
     n: Literal[1] | None = None
-    logprobs: Literal[False] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=20)
     response_format: ResponseFormat | None = None
     tools: list[Any] | None = Field(None, max_length=0)
     functions: list[Any] | None = Field(None, max_length=0)
@@ -111,23 +113,35 @@ class ChatRequest(Switches):
     priority: int | None = Field(None, ge=-1000, le=1000)
 
     @property
-    def thinks(self) -> bool:
-        """Whether the model thinks before it answers."""
+    def thinks(self) -> bool | None:
+        """Whether the model thinks before it answers; None leaves it to the model."""
         return self._switch("enable_thinking")
 
     @property
     def splits_reasoning(self) -> bool:
         """Whether thoughts are kept apart from the answer."""
-        return self._switch("return_reasoning")
+        return bool(self._switch("return_reasoning"))
 
-    def _switch(self, name: str) -> bool:
+    @property
+    def alternatives(self) -> int | None:
+        """Likeliest tokens told beside each token; None tells no log-probabilities."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    def _switch(self, name: str) -> bool | None:
         own = getattr(self, name)
-        return bool(getattr(self.chat_template_kwargs, name, None) if own is None else own)
+        switch: bool | None = getattr(self.chat_template_kwargs, name, None) if own is None else own
+        return switch
+
+    @model_validator(mode="after")
+    def _alternatives_need_logprobs(self) -> Self:
+        if self.top_logprobs and not self.logprobs:
+            raise PydanticCustomError("top_logprobs", "top_logprobs is told with logprobs alone")
+        return self
 
 
+_ACROSS_KEYS = ("top_logprobs",)  # errors of the body as a whole, named by the key at fault
 _WHY_NOT = {
     "n": "Only one answer is given.",
-    "logprobs": "Log probabilities are not given.",
     "response_format": "Only plain text is made.",
     "tools": "Tools are not called.",
     "functions": "Functions are not called.",
@@ -162,7 +176,7 @@ def _refusal(error: ValidationError, prefix: str = "") -> ApiError:
     first = error.errors(include_url=False, include_context=False)[0]
     if first["type"] == "json_invalid":
         return invalid("The body is not valid JSON.", None, "invalid_json")
-    param, loc = prefix, first["loc"]
+    param, loc = prefix, first["loc"] or ((first["type"],) if first["type"] in _ACROSS_KEYS else ())
     for step in loc:
         if isinstance(step, int):
             param += f"[{step}]"

@@ -29,6 +29,7 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
+            ws_max_size=settings.max_realtime_event_bytes,
             timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
             ssl_context_factory=(lambda *_: https.get()) if https else None,
         )

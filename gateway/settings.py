@@ -29,12 +29,23 @@ class GatewaySettings(Settings):
 
     llm_target: str = "127.0.0.1:50053"
     llm_health_target: str = "127.0.0.1:51053"
+    speech_target: str = "127.0.0.1:50052"
+    """Where /v1/audio and /v1/realtime are heard; empty: they are refused by name."""
     vision_health_target: str = "127.0.0.1:51051"
-    speech_health_target: str = ""
-    """Health ports, asked by /health/ready; empty leaves a service out, as speech while it has no model."""
+    speech_health_target: str = "127.0.0.1:51052"
+    """Health ports, asked by /health/ready; empty leaves a service out."""
 
     model_aliases: tuple[str, ...] = ("autoglm", "autoglm-phone-9b")
     """Names a request may use besides the served model's own."""
+    speech_aliases: tuple[str, ...] = (
+        "whisper-1",
+        "gpt-transcribe",
+        "gpt-4o-transcribe",
+        "gpt-4o-mini-transcribe",
+    )
+    """Names a transcription may use besides those of the speech model and of the served model."""
+    realtime_aliases: tuple[str, ...] = ("gpt-realtime",)
+    """Names a realtime session may use besides those of the served model."""
     request_timeout_s: float = Field(300.0, gt=0)
     """Deadline of an answer, passed on to every service."""
     retries: int = Field(2, ge=0, le=5)
@@ -47,6 +58,20 @@ class GatewaySettings(Settings):
     """Largest picture or clip, decoded."""
     max_media_parts: int = Field(16, ge=1)
     """Pictures and clips in one conversation."""
+    max_upload_bytes: int = Field(25 * MIB, ge=1024, le=MAX_MESSAGE_BYTES - MIB)
+    """Largest clip sent to be transcribed."""
+
+    max_realtime_sessions: int = Field(64, ge=1)
+    """Open /v1/realtime connections; one more is refused with 429."""
+    max_realtime_event_bytes: int = Field(16 * MIB, ge=1024)
+    """Longest event a realtime client may send; the connection is closed with 1009 beyond it."""
+    max_realtime_session_s: float = Field(3600.0, gt=0)
+    """A realtime connection ends then."""
+    max_realtime_turn_s: float = Field(60.0, gt=0)
+    """Longest spoken turn."""
+    max_realtime_items: int = Field(64, ge=2)
+    """Conversation items that are kept; older ones are deleted, and the client is told."""
+
     compress_images: bool = False
     """Sends pictures on as JPEG (quality 80) within 512x512; coordinates then no longer match."""
 

@@ -15,6 +15,7 @@ from gateway.settings import GatewaySettings
 from servicekit.server import running
 from servicekit.settings import ServerSettings
 from tests.gateway.scripted_llm import ScriptedLLM
+from tests.gateway.scripted_speech import ScriptedSpeech
 
 CHAT = "/v1/chat/completions"
 HELLO = {"messages": [{"role": "user", "content": "你好"}]}
@@ -68,12 +69,28 @@ async def llm() -> AsyncIterator[ScriptedLLM]:
 
 
 @pytest.fixture
+async def speech() -> AsyncIterator[ScriptedSpeech]:
+    speech = ScriptedSpeech()
+    async with running(speech.service, ServerSettings(port=0, health_port=0)) as server:
+        speech.port, speech.health_port = server.port, server.health_port
+        yield speech
+
+
+@pytest.fixture
+async def hearing_gateway(speech: ScriptedSpeech, start_gateway: StartGateway) -> AsyncIterator[Gateway]:
+    """A gateway beside a speech service."""
+    async with start_gateway(speech_target=f"127.0.0.1:{speech.port}") as gateway:
+        yield gateway
+
+
+@pytest.fixture
 def start_gateway(llm: ScriptedLLM) -> StartGateway:
     @asynccontextmanager
     async def start(**settings: Any) -> AsyncIterator[Gateway]:
         defaults = {
             "port": 0,
             "llm_target": f"127.0.0.1:{llm.port}",
+            "speech_target": "127.0.0.1:1",
             "llm_health_target": f"127.0.0.1:{llm.health_port}",
             "vision_health_target": "",
             "speech_health_target": "",

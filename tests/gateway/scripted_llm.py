@@ -18,12 +18,17 @@ Step = llm_pb2.GenerateResponse | Exception | grpc.StatusCode | str
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-def said(text: str) -> llm_pb2.GenerateResponse:
-    return llm_pb2.GenerateResponse(delta=llm_pb2.Delta(channel=llm_pb2.CHANNEL_CONTENT, text=text))
+def said(text: str, **more: Any) -> llm_pb2.GenerateResponse:
+    delta = llm_pb2.Delta(channel=llm_pb2.CHANNEL_CONTENT, text=text, **more)
+    return llm_pb2.GenerateResponse(delta=delta)
 
 
-def thought(text: str) -> llm_pb2.GenerateResponse:
-    return llm_pb2.GenerateResponse(delta=llm_pb2.Delta(channel=llm_pb2.CHANNEL_REASONING, text=text))
+def thought(text: str, **more: Any) -> llm_pb2.GenerateResponse:
+    delta = llm_pb2.Delta(channel=llm_pb2.CHANNEL_REASONING, text=text, **more)
+    return llm_pb2.GenerateResponse(delta=delta)
+
+
+OPENED, CLOSED = thought("", markup="<think>"), said("", markup="</think>")
 
 
 def finish(reason: "llm_pb2.FinishReason.ValueType" = llm_pb2.FINISH_REASON_STOP) -> llm_pb2.GenerateResponse:

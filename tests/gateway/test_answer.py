@@ -5,16 +5,17 @@ from typing import Any
 import pytest
 
 from autoglm.llm.v1 import llm_pb2
-from gateway.answer import Answer
-from tests.gateway.scripted_llm import finish, said, thought
+from gateway.answer import Answer, Piece
+from tests.gateway.scripted_llm import CLOSED, OPENED, finish, said, thought
 
 SPOKEN = [said("红"), said("苹果")]
-THOUGHT_OUT = [thought("看颜"), thought("色"), *SPOKEN]
+THOUGHT_OUT = [OPENED, thought("看颜"), thought("色"), CLOSED, *SPOKEN]
 
 
 def answer_to(events: list[llm_pb2.GenerateResponse], *, splits: bool) -> tuple[Answer, list[dict[str, str]]]:
     answer = Answer("tiny", "request-1", splits_reasoning=splits)
-    return answer, [answer.push(event) for event in events]
+    pieces = [answer.push(event) for event in events]
+    return answer, [piece.delta for piece in pieces if piece]
 
 
 def content(text: str) -> dict[str, str]:
@@ -42,7 +43,7 @@ TRUTH_TABLE = {
         THOUGHT_OUT,
         False,
         {"content": "<think>看颜色</think>红苹果"},
-        [content("<think>看颜"), content("色"), content("</think>红"), content("苹果")],
+        [content(text) for text in ("<think>", "看颜", "色", "</think>", "红", "苹果")],
     ),
     "thinking, split": (
         THOUGHT_OUT,
@@ -50,14 +51,20 @@ TRUTH_TABLE = {
         {"content": "红苹果", "reasoning_content": "看颜色", "reasoning": "看颜色"},
         [reasoning("看颜"), reasoning("色"), content("红"), content("苹果")],
     ),
+    "thinking twice, the first time about nothing": (
+        [OPENED, CLOSED, said("红"), OPENED, thought("色"), CLOSED],
+        False,
+        {"content": "<think></think>红<think>色</think>"},
+        [content(text) for text in ("<think>", "</think>", "红", "<think>", "色", "</think>")],
+    ),
     "cut off while thinking": (
-        [thought("看颜")],
+        [OPENED, thought("看颜")],
         False,
         {"content": "<think>看颜"},
-        [content("<think>看颜")],
+        [content("<think>"), content("看颜")],
     ),
     "cut off while thinking, split": (
-        [thought("看颜")],
+        [OPENED, thought("看颜")],
         True,
         {"content": "", "reasoning_content": "看颜", "reasoning": "看颜"},
         [reasoning("看颜")],
@@ -74,7 +81,7 @@ def test_thoughts_go_where_the_truth_table_says(
 ) -> None:
     answer, pushed = answer_to([*events, finish()], splits=splits)
     assert answer.completion["choices"][0]["message"] == {"role": "assistant"} | message
-    assert pushed == [*deltas, {}]
+    assert pushed == deltas
 
 
 def test_a_completion_is_one_object_with_its_usage() -> None:
@@ -107,7 +114,7 @@ def test_the_extension_holds_gate_weights_receipt_and_request_id() -> None:
 
 def test_every_chunk_is_one_of_the_same_answer() -> None:
     answer, _ = answer_to([finish()], splits=False)
-    chunks = [answer.chunk(content("红")), *answer.last_chunks(include_usage=True)]
+    chunks = [answer.chunk(Piece(content("红"), [])), *answer.last_chunks(include_usage=True)]
     assert {(chunk["id"], chunk["object"], chunk["model"]) for chunk in chunks} == {
         (answer.id, "chat.completion.chunk", "tiny")
     }
@@ -137,3 +144,26 @@ def test_an_answer_without_an_end_is_none() -> None:
     answer, _ = answer_to(SPOKEN, splits=False)
     with pytest.raises(RuntimeError, match="not finished"):
         _ = answer.completion
+
+
+def test_log_probabilities_come_with_their_tokens_and_all_together_at_the_end() -> None:
+    def candidate(token_bytes: bytes, logprob: float) -> llm_pb2.LogprobCandidate:
+        return llm_pb2.LogprobCandidate(token_id=1, logprob=logprob, token_bytes=token_bytes)
+
+    half = llm_pb2.TokenLogprob(token=candidate(b"\xe7\xba", -0.5), top=[candidate(b"a", float("-inf"))])
+    rest = llm_pb2.TokenLogprob(token=candidate(b"\xa2", -0.25))
+    answer = Answer("tiny", "request-1", splits_reasoning=False)
+    piece = answer.push(said("红", token_ids=[1, 2], logprobs=[half, rest]))
+    answer.push(finish())
+    assert piece is not None
+    told = [
+        {
+            "token": "\ufffd",
+            "logprob": -0.5,
+            "bytes": [0xE7, 0xBA],
+            "top_logprobs": [{"token": "a", "logprob": -9999.0, "bytes": [97]}],
+        },
+        {"token": "\ufffd", "logprob": -0.25, "bytes": [0xA2], "top_logprobs": []},
+    ]
+    for choice in (answer.chunk(piece)["choices"][0], answer.completion["choices"][0]):
+        assert choice["logprobs"] == {"content": told, "refusal": None}

@@ -175,3 +175,24 @@ def test_a_field_of_the_contract_is_said_in_the_words_of_the_request(
 
 def test_the_limit_is_named_as_the_client_named_it() -> None:
     assert param_of("sampling.max_tokens", asked("你好", max_completion_tokens=5)) == "max_completion_tokens"
+
+
+@pytest.mark.parametrize(
+    ("keys", "enabled", "disabled"),
+    [({}, False, False), ({"enable_thinking": True}, True, False), ({"enable_thinking": False}, False, True)],
+)
+def test_thinking_is_left_to_the_model_unless_it_is_asked_for_or_forbidden(
+    keys: dict[str, Any], enabled: bool, disabled: bool
+) -> None:
+    request = to_generate_request(asked("你好", **keys), SETTINGS)
+    assert (request.enable_thinking, request.disable_thinking) == (enabled, disabled)
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"), [({"logprobs": True}, 0), ({"logprobs": True, "top_logprobs": 4}, 4), ({}, None)]
+)
+def test_log_probabilities_are_asked_for_by_the_number_of_alternatives(
+    keys: dict[str, Any], told: int | None
+) -> None:
+    sampling = to_generate_request(asked("你好", **keys), SETTINGS).sampling
+    assert (sampling.top_logprobs if sampling.HasField("top_logprobs") else None) == told

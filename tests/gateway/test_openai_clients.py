@@ -18,7 +18,7 @@ from servicekit.errors import (
     Unavailable,
 )
 from tests.gateway.conftest import Gateway
-from tests.gateway.scripted_llm import MODEL, PAUSE, ScriptedLLM, finish, said, thought
+from tests.gateway.scripted_llm import CLOSED, MODEL, OPENED, PAUSE, ScriptedLLM, finish, said, thought
 
 PICTURE = f"data:image/png;base64,{base64.b64encode(b'picture').decode()}"
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "你好"}]
@@ -75,7 +75,7 @@ async def test_openai_reads_a_stream_to_its_usage(client: openai.AsyncOpenAI) ->
 async def test_openai_keeps_thoughts_apart_from_the_answer(
     llm: ScriptedLLM, client: openai.AsyncOpenAI
 ) -> None:
-    llm.will(thought("想想"), said("好"), finish())
+    llm.will(OPENED, thought("想想"), CLOSED, said("好"), finish())
     stream = await client.chat.completions.create(model=MODEL, messages=HELLO, stream=True, extra_body=THINK)
     deltas = [choice.delta async for chunk in stream for choice in chunk.choices]
     assert "".join(delta.content or "" for delta in deltas) == "好"
@@ -86,7 +86,7 @@ async def test_openai_keeps_thoughts_apart_from_the_answer(
 async def test_openai_shows_thoughts_as_fields_of_the_message(
     llm: ScriptedLLM, client: openai.AsyncOpenAI
 ) -> None:
-    llm.will(thought("想想"), said("好"), finish())
+    llm.will(OPENED, thought("想想"), CLOSED, said("好"), finish())
     answer = await client.chat.completions.create(model=MODEL, messages=HELLO, extra_body=THINK)
     message = answer.choices[0].message
     assert message.content == "好"
@@ -190,14 +190,14 @@ async def test_openai_closing_a_stream_cancels_the_call(llm: ScriptedLLM, client
 
 
 async def test_langchain_streams_an_answer(llm: ScriptedLLM, chain: ChatOpenAI) -> None:
-    llm.will(thought("想想"), said("红"), said("苹果"), finish())
+    llm.will(OPENED, thought("想想"), CLOSED, said("红"), said("苹果"), finish())
     pieces = [piece.text async for piece in chain.astream("你好")]
     assert [piece for piece in pieces if piece] == ["红", "苹果"]
     assert llm.requests[0].enable_thinking
 
 
 async def test_langchain_reads_thoughts_inside_the_content(llm: ScriptedLLM, chain: ChatOpenAI) -> None:
-    llm.will(thought("想想"), said("好"), finish())
+    llm.will(OPENED, thought("想想"), CLOSED, said("好"), finish())
     answer = await chain.ainvoke("你好", extra_body={"enable_thinking": True})
     assert answer.text == "<think>想想</think>好"
 
@@ -206,7 +206,7 @@ async def test_langchain_reads_thoughts_inside_the_content(llm: ScriptedLLM, cha
 async def test_langchain_drops_thoughts_that_are_split_off(
     streaming: bool, llm: ScriptedLLM, chain: ChatOpenAI
 ) -> None:
-    llm.will(thought("想想"), said("好"), finish())
+    llm.will(OPENED, thought("想想"), CLOSED, said("好"), finish())
     answer = await chain.model_copy(update={"streaming": streaming}).ainvoke("你好")
     assert answer.text == "好"
     assert "想想" not in repr(answer)  # once this fails, docs/thinking.md can be kinder

@@ -18,7 +18,7 @@ from servicekit.errors import (
 from servicekit.server import running
 from servicekit.settings import ServerSettings
 from tests.gateway.conftest import HELLO, Gateway, StartGateway
-from tests.gateway.scripted_llm import MODEL, ScriptedLLM, finish, said, thought
+from tests.gateway.scripted_llm import CLOSED, MODEL, OPENED, ScriptedLLM, finish, said, thought
 
 INTERNAL = {
     "message": "Something went wrong here; the request id finds it in the log.",
@@ -86,7 +86,7 @@ async def test_pieces_arrive_as_they_are_said(llm: ScriptedLLM, gateway: Gateway
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_thoughts_are_split_off_when_asked(stream: bool, llm: ScriptedLLM, gateway: Gateway) -> None:
-    llm.will(thought("看"), said("红"), finish())
+    llm.will(OPENED, thought("看"), CLOSED, said("红"), finish())
     keys = {"enable_thinking": True, "return_reasoning": True}
     if stream:
         _, first, second, _ = deltas(await gateway.events(**keys))

@@ -1,0 +1,86 @@
+"""An audio file as samples, piece by piece, so that a recording can be heard like live speech."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Iterator
+
+import av
+import av.error
+
+from gateway.errors import ApiError, invalid
+from gateway.speech import PCM
+
+PIECE_S = 0.25
+_STEREO = 2
+
+# A demuxer is chosen by the file's first bytes, never by FFmpeg's guess: some (playlists) open other files.
+_DEMUXERS = (
+    (b"RIFF", "wav"),
+    (b"fLaC", "flac"),
+    (b"OggS", "ogg"),
+    (b"\x1aE\xdf\xa3", "matroska"),
+    (b"ID3", "mp3"),
+)
+_MP4_BRAND = slice(4, 8)
+
+
+class Clip:
+    """A recording; its samples are decoded while they are read."""
+
+    def __init__(self, audio: bytes, param: str = "file"):
+        """Opens the file; call it on a thread. Raises ApiError 400."""
+        self._param = param
+        demuxer = _demuxer(audio)
+        if demuxer is None:
+            raise invalid("The file is not wav, mp3, flac, ogg, webm or mp4.", param, "AUDIO_UNSUPPORTED")
+        try:
+            self._container = av.open(io.BytesIO(audio), mode="r", format=demuxer)
+            stream = self._container.streams.audio[0]
+            layout = "stereo" if stream.channels == _STEREO else "mono"
+            self.format = PCM(stream.rate, _STEREO if layout == "stereo" else 1)
+            self._resampler = av.AudioResampler(format="s16", layout=layout, rate=stream.rate)
+        except (av.error.FFmpegError, IndexError, ValueError) as error:
+            raise self._unreadable() from error
+
+    async def pieces(self, max_s: float) -> AsyncIterator[bytes]:
+        """Samples, a quarter of a second at a time. Raises ApiError 400: broken, or longer than `max_s`."""
+        frame_bytes = 2 * self.format.channels
+        piece, limit = bytearray(), int(max_s * self.format.rate) * frame_bytes
+        size = int(PIECE_S * self.format.rate) * frame_bytes
+        blocks, total = self._blocks(), 0
+        while block := await asyncio.to_thread(next, blocks, b""):
+            total += len(block)
+            if total > limit:
+                raise invalid(f"At most {max_s:g} seconds are taken.", self._param, "AUDIO_TOO_LONG")
+            piece += block
+            if len(piece) >= size:
+                yield bytes(piece)
+                piece.clear()
+        if piece:
+            yield bytes(piece)
+
+    def _blocks(self) -> Iterator[bytes]:
+        frame_bytes = 2 * self.format.channels
+        try:
+            with self._container as container:
+                for frame in container.decode(audio=0):
+                    yield from self._samples(frame, frame_bytes)
+                yield from self._samples(None, frame_bytes)
+        except (av.error.FFmpegError, ValueError) as error:
+            raise self._unreadable() from error
+
+    def _samples(self, frame: av.AudioFrame | None, frame_bytes: int) -> Iterator[bytes]:
+        for resampled in self._resampler.resample(frame):
+            yield bytes(resampled.planes[0])[: resampled.samples * frame_bytes]
+
+    def _unreadable(self) -> ApiError:
+        return invalid("The file cannot be decoded.", self._param, "AUDIO_UNREADABLE")
+
+
+def _demuxer(audio: bytes) -> str | None:
+    for magic, demuxer in _DEMUXERS:
+        if audio.startswith(magic):
+            return demuxer
+    if audio[_MP4_BRAND] == b"ftyp":
+        return "mp4"
+    return "mp3" if audio[:1] == b"\xff" and audio[1:2] >= b"\xe0" else None
