@@ -13,6 +13,9 @@ from services.llm.model.config import DecoderConfig
 from services.llm.model.decoder import Decoder
 from services.llm.model.fusion import GatingUnit
 from services.llm.tokenizer import END, SPECIAL_TOKENS, Tokenizer
+from services.speech.model.config import SpeechConfig
+from services.speech.model.recogniser import RecogniserModel
+from services.speech.weights import write_weights
 from services.vision.model.native import VisionConfig, VisionEncoder
 
 CHARACTERS = [*string.printable[:95], "\n", *"你好这是一个红苹果，。"]
@@ -66,3 +69,19 @@ def write_vision_bundle(folder: Path, seed: int = 0, config: VisionConfig | None
     tensors = {name: tensor.half() for name, tensor in VisionEncoder(config).state_dict().items()}
     save_file(tensors, vision / "model.safetensors")
     return vision
+
+
+def write_speech_bundle(folder: Path, seed: int = 0, config: SpeechConfig | None = None) -> Path:
+    """Writes `folder/tiny/speech` and returns it."""
+    speech = folder / "tiny" / "speech"
+    speech.mkdir(parents=True)
+    characters = ["<S/S>", "<PAD>", "<UNK>", *"你好这是一个红苹果"]
+    config = config or SpeechConfig.tiny(len(characters), projector_size=32)
+    (speech / "config.json").write_text(json.dumps(config.to_dict()), encoding="utf-8")
+    (speech / "characters.json").write_text(json.dumps(characters), encoding="utf-8")
+    torch.manual_seed(seed)
+    model = RecogniserModel(config)
+    model.decoder.embedding.weight.data.normal_(0.0, WIDE)
+    model.decoder.output_bias.data[0] = -2.0  # texts do not end at once
+    write_weights(speech / "model.safetensors", model.state_dict())
+    return speech

@@ -1,0 +1,1 @@
+"""The recogniser as its figure draws it: features, encoder, decoder. Knows no transport."""
