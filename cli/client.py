@@ -79,6 +79,18 @@ class Gateway:
         completion: dict[str, Any] = response.json()
         return completion
 
+    def transcript(self, clip: Path, form: str = "text", words: str = "") -> str:
+        """What is said in a recording, in one of the audio API's formats; `words` are listened for."""
+        fields = {"response_format": form} | ({"prompt": words} if words else {})
+        try:
+            response = self._http.post(
+                "/v1/audio/transcriptions", files={"file": (clip.name, clip.read_bytes())}, data=fields
+            )
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        _raise_for_error(response)
+        return response.text
+
     def stream(self, messages: list[Message], **options: Any) -> Iterator[Piece]:
         """The answer piece by piece; raises GatewayError when the stream breaks off."""
         body = self._request(messages, options) | {"stream": True}

@@ -35,9 +35,19 @@ class Dtype(StrEnum):
     FLOAT16 = "float16"
 
 
+class TranscriptFormat(StrEnum):
+    """Formats of a transcript."""
+
+    TEXT = "text"
+    SRT = "srt"
+    VTT = "vtt"
+    JSON = "json"
+    VERBOSE_JSON = "verbose_json"
+
+
 @app.command()
 def serve(
-    model: Annotated[Path | None, typer.Option(help="Folder of the model bundle.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Folder of a bundle or a published GLM.")] = None,
     host: Annotated[str | None, typer.Option(help="Address the gateway listens on.")] = None,
     port: Annotated[
         int | None, typer.Option(help="Port of the gateway; 0 takes any free one.", min=0, max=65535)
@@ -93,6 +103,30 @@ def caption(
             try:
                 completion = gateway.answer([user_message(prompt, [file])])
                 typer.echo(f"{file}: {completion['choices'][0]['message']['content']}")
+            except GatewayError as error:
+                failed = True
+                typer.echo(f"{file}: {error}", err=True)
+    raise typer.Exit(int(failed))
+
+
+@app.command()
+def transcribe(
+    files: Annotated[list[Path], typer.Argument(help="Recordings.", exists=True, dir_okay=False)],
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    ca: Authority = None,
+    form: Annotated[TranscriptFormat, typer.Option("--format", help="How to write it down.")] = (
+        TranscriptFormat.TEXT
+    ),
+    words: Annotated[str, typer.Option(help="Words to listen for, with spaces between them.")] = "",
+) -> None:
+    """Write down what is said in recordings, with a running server."""
+    failed = False
+    with Gateway(url, api_key=api_key, ca=ca) as gateway:
+        for file in files:
+            try:
+                text = gateway.transcript(file, form, words)
+                typer.echo(f"{file}: {text.strip()}" if form is TranscriptFormat.TEXT else text)
             except GatewayError as error:
                 failed = True
                 typer.echo(f"{file}: {error}", err=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ConfigDict
 
-from cli.bundle import DEFAULT_MODEL, PARTS, REPOSITORY, check_bundle
+from cli.bundle import DEFAULT_MODEL, DUMMY, REPOSITORY, check_bundle
 from cli.child import Program
 from cli.ports import LOOPBACK, is_free, pick_ports
 from cli.probes import grpc_serving, http_ok
@@ -98,11 +98,16 @@ def plan(options: Options) -> Topology:
     config = _find_config(options.config)
     settings = {name: load_settings(name, ProcessSettings, config) for name in (*SERVICES, GATEWAY)}
     model = _find_model(options.model or settings["llm"].model)
-    check_bundle(model)
+    parts = check_bundle(model)
     host, https = options.host or settings[GATEWAY].host, settings[GATEWAY].https is not None
     port = _gateway_port(host, settings[GATEWAY].port if options.port is None else options.port)
     ports = _service_ports({name: settings[name] for name in SERVICES})
-    targets = {name: f"{LOOPBACK}:{own['port']}" for name, own in ports.items()}
+    # A model without speech of its own is heard with the one that the settings name.
+    own_speech = model if "speech" in parts else _find_model(settings["speech"].model)
+    if (own_speech / "speech").is_dir():
+        parts = (*parts, "speech")
+    started = [name for name in SERVICES if name in parts]
+    targets = {name: f"{LOOPBACK}:{ports[name]['port']}" for name in started}
     threads = share_threads(available_cores())
 
     def program(name: str, ready: Callable[[], Awaitable[bool]], **values: object) -> Program:
@@ -112,18 +117,23 @@ def plan(options: Options) -> Topology:
             name,
             [sys.executable, "-P", "-m", name if name == GATEWAY else f"services.{name}"],
             ready,
-            {CONFIG_VARIABLE: str(config), "OMP_NUM_THREADS": str(own_threads)} | environment,
+            # Threads wait asleep: on shared cores, spinning ones keep those they wait for from running.
+            {CONFIG_VARIABLE: str(config), "OMP_NUM_THREADS": str(own_threads), "OMP_WAIT_POLICY": "PASSIVE"}
+            | environment,
             stop_timeout_s=settings[name].drain_seconds + STOP_MARGIN_S,
         )
 
     def service(name: str, **values: object) -> Program:
         target = f"{LOOPBACK}:{ports[name]['health_port']}"
         ready = partial(grpc_serving, target, SERVICES[name])
-        if name in PARTS:
-            values |= {"model": model} | ({"dtype": options.dtype} if options.dtype else {})
+        values |= {"model": own_speech if name == "speech" else model}
+        values |= {"dtype": options.dtype} if options.dtype else {}
         return program(name, ready, host=LOOPBACK, **ports[name], **values)
 
-    health = {f"{name}_health_target": f"{LOOPBACK}:{ports[name]['health_port']}" for name in PARTS}
+    health = {
+        f"{name}_health_target": f"{LOOPBACK}:{ports[name]['health_port']}" if name in parts else ""
+        for name in SERVICES
+    }
     exposure = {"insecure": True} if options.insecure else {}
     gateway = program(
         GATEWAY,
@@ -131,11 +141,13 @@ def plan(options: Options) -> Topology:
         host=host,
         port=port,
         llm_target=targets["llm"],
+        speech_target=targets.get("speech", ""),
         **health,
         **exposure,
     )
-    llm = service("llm", vision_target=targets["vision"])
-    tiers = [[service("vision"), service("speech")], [llm], [gateway]]
+    encoders = {f"{name}_target": targets.get(name, "") for name in ("vision", "speech")}
+    llm = service("llm", **encoders)
+    tiers = [[service(name) for name in started if name != "llm"], [llm], [gateway]]
     needs_key = bool(settings[GATEWAY].api_keys)
     return Topology(tiers, model, host, port, targets, https, needs_key, settings[GATEWAY].tls)
 
@@ -148,7 +160,7 @@ def available_cores() -> int:
 def share_threads(cores: int) -> dict[str, int]:
     """Threads per model: the llm works on every token, an encoder once per picture."""
     encoder = max(1, cores // 4)
-    return {"vision": encoder, "llm": max(1, cores - encoder)}
+    return {"vision": encoder, "speech": encoder, "llm": max(1, cores - encoder)}
 
 
 def _find_config(chosen: Path | None) -> Path:
@@ -159,7 +171,9 @@ def _find_config(chosen: Path | None) -> Path:
 
 
 def _find_model(folder: Path) -> Path:
-    """A relative folder is looked for here, then in the repository."""
+    """A relative folder is looked for here, then in the repository; made-up weights have none."""
+    if str(folder).startswith(DUMMY):
+        return folder
     bundled = REPOSITORY / folder
     return (bundled if bundled.exists() and not folder.exists() else folder).resolve()
 
