@@ -7,6 +7,7 @@ from typing import Annotated
 import torch
 import typer
 
+from training.contact_sheet import write_contact_sheet
 from training.data.dialogues import DialogueSource
 from training.data.icons import LICENCES
 from training.data.labels import ask_label, make_label
@@ -79,6 +80,18 @@ def eval_command(
 ) -> None:
     """Prints scores, samples drawn by seed, and one JSON line."""
     evaluate(data, icons or data / "icons", bundle, split, uniform_gate=uniform_gate)
+
+
+@app.command("sheet")
+def sheet_command(
+    data: Data,
+    font: Annotated[Path, typer.Option(help="A font with Chinese characters.", exists=True)],
+    icons: Icons = None,
+    bundle: Bundle = BUNDLE,
+    out: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("docs/contact-sheet.png"),
+) -> None:
+    """Draws unseen pictures with what the model says of each."""
+    write_contact_sheet(data, icons or data / "icons", bundle, font, out)
 
 
 def _texts(data: Path, features: Path) -> list[str]:

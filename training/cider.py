@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 SIGMA = 6.0
 ORDERS = 4
@@ -13,7 +14,7 @@ Gram = tuple[str, ...]
 class CiderD:
     """Scores sentences (words between spaces) against the references of one document of the corpus."""
 
-    def __init__(self, references: Mapping[Hashable, Sequence[str]]):
+    def __init__(self, references: Mapping[Any, Sequence[str]]):
         counted = {name: [_grams(text) for text in texts] for name, texts in references.items()}
         frequency = Counter(
             gram for texts in counted.values() for gram in {g for grams in texts for g in grams}
