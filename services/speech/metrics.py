@@ -18,6 +18,10 @@ REAL_TIME_FACTOR = Histogram(
 )
 IN_WORK = Gauge("autoglm_speech_clips_in_work", "Clips being decoded, waiting or in a forward pass.")
 
+BATCH_CHUNKS = Histogram(
+    "autoglm_speech_batch_chunks", "Live streams that shared one first pass.", buckets=(1, 2, 4, 8, 16, 32)
+)
+CHUNK_SECONDS = Histogram("autoglm_speech_chunk_seconds", "Time of the first pass over one batch of chunks.")
 STREAMS = Gauge("autoglm_speech_streams", "Live streams being heard.")
 STREAM_SECONDS = Counter("autoglm_speech_stream_audio_seconds_total", "Seconds of audio of live streams.")
 DRAFT_LAG_SECONDS = Histogram(

@@ -15,6 +15,8 @@ from services.speech.model.decoder import BOUNDARY
 from services.speech.model.encoder import SUBSAMPLING, subsampled
 from services.speech.model.features import LogMel, normalise
 from services.speech.model.recogniser import RecogniserModel
+from services.speech.model.streaming import Heard as HeardChunk
+from services.speech.model.streaming import StreamState
 from services.speech.phrases import PhraseMachine
 from services.speech.search import Heard, search
 from services.speech.vocabulary import Vocabulary
@@ -79,6 +81,21 @@ class Recogniser:
         missing = max(0, self._shortest_samples - len(samples_N))
         padded_N = torch.nn.functional.pad(samples_N.to(self.device, torch.float32), (0, missing))
         return normalise(self._log_mel(padded_N))
+
+    @torch.inference_mode()
+    def levels(self, samples_N: torch.Tensor) -> torch.Tensor:
+        """Levels in dB [T, M], as the streaming branch takes them, of mono samples at the model's rate."""
+        levels_TM: torch.Tensor = self._log_mel(samples_N.to(self.device, torch.float32))
+        return levels_TM
+
+    @torch.inference_mode()
+    def hear(
+        self, chunks: Sequence[torch.Tensor], states: Sequence[StreamState]
+    ) -> tuple[list[HeardChunk], list[StreamState]]:
+        """The next chunk of each live utterance, in one forward pass of the streaming branch."""
+        if self.model.streaming is None:
+            raise ValueError("the bundle has no streaming branch")
+        return self.model.streaming.forward_chunk(self.model.encoder, chunks, states)
 
     def encode_full(self, samples_N: torch.Tensor) -> torch.Tensor:
         """States [S, D] of a clip at the model's rate."""

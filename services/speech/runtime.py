@@ -14,6 +14,8 @@ from servicekit.errors import Unavailable
 from services.speech import metrics
 from services.speech.batching import Batcher
 from services.speech.checkpoint import Checkpoint, CheckpointError
+from services.speech.model.streaming import Heard as HeardChunk
+from services.speech.model.streaming import StreamState
 from services.speech.phrases import PhraseMachine
 from services.speech.recogniser import Hypothesis, Recogniser
 from services.speech.resampling import resample
@@ -23,7 +25,8 @@ log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
-# One for clips, one for live streams, so that neither waits for all of the other, and one for what is short.
+# One for clips, one for drafts of live streams, so that neither waits for all of the other; and one for
+# what is short: chunks of live streams, and explanations.
 FORWARD_THREADS = 3
 
 
@@ -74,6 +77,7 @@ class Runtime:
         self._loading: asyncio.Task[Recogniser] | None = None
         self._clips = Batcher(self._run_batch, max_batch)
         self._live = Batcher(self._run_batch, max_batch)
+        self._chunks = Batcher(self._hear_batch, max_batch)
         self._threads = ThreadPoolExecutor(FORWARD_THREADS, "speech-forward")
 
     @property
@@ -102,6 +106,11 @@ class Runtime:
         metrics.AUDIO_SECONDS.inc(utterance.seconds)
         return Recognised(hypothesis, written.seconds + time.perf_counter() - started)
 
+    async def hear(self, chunk_TM: torch.Tensor, state: StreamState) -> tuple[HeardChunk, StreamState]:
+        """The next chunk of a live utterance, in a forward pass shared with whoever else waits."""
+        await self.load()
+        return await self._chunks.submit((chunk_TM, state))
+
     async def run(self, function: Callable[..., Result], *args: object) -> Result:
         """Calls a function of the recogniser on a forward thread."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
@@ -118,13 +127,13 @@ class Runtime:
 
     def busy_seconds(self) -> float:
         """How long the current batch has been running."""
-        return max(self._clips.busy_seconds(), self._live.busy_seconds())
+        return max(lane.busy_seconds() for lane in (self._clips, self._live, self._chunks))
 
     async def close(self) -> None:
         """Stops after the forward passes that are running."""
         if self._loading is not None:
             self._loading.cancel()
-        await asyncio.gather(self._clips.close(), self._live.close())
+        await asyncio.gather(self._clips.close(), self._live.close(), self._chunks.close())
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _load(self) -> Recogniser:
@@ -144,6 +153,17 @@ class Runtime:
     async def _submit(self, utterance: Utterance, live: bool) -> Written:
         await self.load()
         return await (self._live if live else self._clips).submit(utterance)
+
+    async def _hear_batch(
+        self, batch: list[tuple[torch.Tensor, StreamState]]
+    ) -> list[tuple[HeardChunk, StreamState]]:
+        recogniser = await self.load()
+        chunks, states = zip(*batch, strict=True)
+        started = time.perf_counter()
+        heard, left = await self.run(recogniser.hear, chunks, states)
+        metrics.BATCH_CHUNKS.observe(len(batch))
+        metrics.CHUNK_SECONDS.observe(time.perf_counter() - started)
+        return list(zip(heard, left, strict=True))
 
     async def _run_batch(self, batch: list[Utterance]) -> list[Written]:
         recogniser = await self.load()

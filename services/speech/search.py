@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 
@@ -41,10 +42,9 @@ class Heard:
     @property
     def phrase_state(self) -> int:
         """What the prefix is in the middle of saying."""
-        state = 0
-        for character in self.prefix if self.phrases is not None else ():
-            state = self.phrases.advance(state, character)
-        return state
+        if self.phrases is None:
+            return 0
+        return reduce(self.phrases.advance, self.prefix, 0)
 
     @property
     def most_characters(self) -> int:

@@ -50,5 +50,5 @@ def voices() -> VoiceNetwork:
 
 @pytest.fixture(scope="session")
 def spoken() -> bytes:
-    """苹果此举是为了节约用电量, as ogg/opus."""
+    """我要那个红色的苹果在哪儿, as ogg/opus."""
     return (Path(__file__).parent / "clips" / "apple.opus").read_bytes()

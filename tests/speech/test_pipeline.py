@@ -18,7 +18,7 @@ from tests.speech.conftest import BUNDLED, CPU
 from tests.speech.files import encode, tone
 
 FILE = AudioFormat()
-TEXT = "苹果此举是为了节约用电量"
+TEXT = "我要那个红色的苹果在哪儿"
 
 
 def settings(**values: object) -> SpeechSettings:
@@ -39,7 +39,7 @@ async def test_a_clip_heard_before_costs_nothing(pipeline: Pipeline, spoken: byt
     assert again.encoding is first.encoding
     assert first.digest == hashlib.sha256(spoken).digest()
     assert first.encoding.embedding.shape == (len(first.encoding.transcript), 32)
-    assert first.encoding.seconds == pytest.approx(5.08, abs=0.01)
+    assert first.encoding.seconds == pytest.approx(3.325, abs=0.01)
     assert first.timings.decode_s > 0
     assert first.timings.forward_s > 0
 
@@ -106,7 +106,7 @@ async def test_the_bundled_recogniser_writes_a_long_clip_down_in_pieces(spoken: 
     assert transcript.text == TEXT * 3
     assert [segment.hypothesis.text for segment in transcript.segments] == [TEXT] * 3
     starts = [segment.start_s for segment in transcript.segments]
-    assert starts[1] - starts[0] == pytest.approx(7.08, abs=0.3)
+    assert starts[2] - starts[1] == pytest.approx(5.325, abs=0.3)
     assert all(
         a.end_s <= b.start_s for a, b in zip(transcript.segments, transcript.segments[1:], strict=False)
     )

@@ -1,4 +1,4 @@
-"""An encoder block heard in chunks: low-rank adapters on its layers, a causal convolution after its attention.
+"""An encoder block heard in chunks: low-rank adapters, and a causal convolution after its attention.
 
 The block's own weights are used as they are (https://arxiv.org/abs/2106.09685), and a fresh convolution adds
 nothing, so that an untrained branch is the encoder with a narrower view.
@@ -40,7 +40,7 @@ class ConformerBlock(nn.Module):
     def forward(
         self, base: EncoderBlock, x_BSD: torch.Tensor, memory: Memory, mask: torch.Tensor
     ) -> tuple[torch.Tensor, Memory]:
-        """The block's output, and a memory that reaches from the first remembered frame to the last new one."""
+        """The block's output, and a memory of all frames from the first remembered to the last new one."""
         attention, feed_forward = base.attention, base.feed_forward
         queries, keys, values = (
             self._adapted(name, getattr(attention, name), x_BSD)

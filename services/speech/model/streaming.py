@@ -1,9 +1,10 @@
-"""Hearing while somebody speaks: the encoder in chunks, with adapters and causal convolutions laid over its blocks.
+"""Hearing while somebody speaks: the encoder in chunks, adapters and causal convolutions on its blocks.
 
-With the branch each block is a Conformer block (https://arxiv.org/abs/2005.08100) whose attention sees its own
-chunk and a bounded past; without it the encoder is untouched. Two blocks of the branch's own and a CTC head
+With the branch each block is a Conformer block (https://arxiv.org/abs/2005.08100) whose attention sees its
+own chunk and a bounded past; without it the encoder is untouched. Blocks of the branch's own and a CTC head
 follow. Caches go in and come out (`StreamState`), and many streams share one forward.
-B streams, T feature frames, S encoder frames, P remembered frames, M mel bands, L layers, D width, V vocabulary.
+B streams, T feature frames, S encoder frames, P remembered frames, M mel bands, L layers, D width,
+V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ class StreamState:
 
 @dataclass(frozen=True)
 class Heard:
-    """A stretch of one utterance: states that the decoder understands, and the CTC head's log-probabilities."""
+    """A stretch of one utterance: states that the decoder understands, log-probabilities of the CTC head."""
 
     states_SD: torch.Tensor
     log_probabilities_SV: torch.Tensor
@@ -103,10 +104,9 @@ class StreamingBranch(nn.Module):
             features.append(torch.cat([state.overlap_TM, normalised_TM]))
         counts = [max(0, subsampled(len(frames_TM))) for frames_TM in features]
         longest = max(counts)
-        if longest > self.config.chunk_frames:
-            raise ValueError(
-                f"a chunk of {longest} frames; the branch hears {self.config.chunk_frames} at once"
-            )
+        most = self.config.chunk_frames
+        if longest > most:
+            raise ValueError(f"a chunk of {longest} frames; the branch hears {most} at once")
         if longest == 0:
             return [self._silence()] * len(states), list(states)
         x_BSD = self._embed(encoder, features, [state.position for state in states], longest)
@@ -211,7 +211,7 @@ def chunk_mask(
 
 
 def _join(states: Sequence[StreamState]) -> tuple[list[Memory], torch.Tensor]:
-    """The caches of all streams, one memory for each layer, padded at the front; and where they are real [B, P]."""
+    """The caches of all streams by layer, padded at the front; and where they are real [B, P]."""
     lengths = torch.tensor([state.keys_LHPD.shape[2] for state in states])
     longest = int(lengths.max())
     keys_BLHPD = torch.stack([_padded(state.keys_LHPD, longest) for state in states])

@@ -15,13 +15,14 @@ from services.speech.digests import clip_digest
 from services.speech.phrases import PhraseMachine
 from services.speech.pipeline import Pipeline
 from services.speech.recogniser import Hypothesis
+from services.speech.streaming.caption import Caption
 from services.speech.streaming.dictation import Dictation
+from services.speech.streaming.first_pass import FirstPass
 from services.speech.streaming.framing import Tape
 from services.speech.streaming.listening import Begin, Draft, End, Event, Listener
 from services.speech.streaming.outbox import Outbox
 from services.speech.streaming.updates import (
     Final,
-    Interim,
     SpeechBegan,
     SpeechEnded,
     Told,
@@ -48,7 +49,7 @@ class Listening:
 @dataclass(frozen=True)
 class _Job:
     event: Draft | End
-    index: int
+    caption: Caption
     samples: np.ndarray
     heard_s: float
     since: float
@@ -68,7 +69,8 @@ class Session:
         self._tape = Tape()
         self._jobs: asyncio.Queue[_Job | None] = asyncio.Queue(WAITING_JOBS)
         self._outbox = Outbox(stall_s)
-        self._index = -1
+        self._count = 0
+        self._running: Caption | None = None
 
     async def run(self, audio: AsyncIterator[np.ndarray]) -> AsyncGenerator[Update, None]:
         """What is heard in mono samples, which come in pieces of at most a second or so.
@@ -116,6 +118,8 @@ class Session:
     async def _hear(self, samples: np.ndarray) -> None:
         self._tape.record(samples)
         await self._meet(await self._in_thread(self._listener.feed, samples))
+        if (caption := self._running) is not None and await caption.hear(self._tape):
+            await self._show(caption, self._seconds(self._tape.end))
         self._tape.forget(self._listener.kept_from)
         metrics.STREAM_SECONDS.inc(len(samples) / self._rate)
 
@@ -123,37 +127,48 @@ class Session:
         heard_s = self._seconds(self._tape.end)
         for event in events:
             if isinstance(event, Begin):
-                self._index += 1
+                self._running = await self._begin(event.first)
                 await self._tell(SpeechBegan(self._seconds(event.first)), heard_s)
-                continue
-            if isinstance(event, End):
-                await self._tell(SpeechEnded(self._seconds(event.end)), heard_s)
-            samples = self._tape.cut(event.first, event.end)
-            await self._jobs.put(_Job(event, self._index, samples, heard_s, time.perf_counter()))
+            elif (caption := self._running) is not None:
+                samples = self._tape.cut(event.first, event.end)
+                if isinstance(event, End):
+                    self._running = None
+                    await self._tell(SpeechEnded(self._seconds(event.end)), heard_s)
+                await self._jobs.put(_Job(event, caption, samples, heard_s, time.perf_counter()))
+
+    async def _begin(self, first: int) -> Caption:
+        self._count += 1
+        runtime = self._pipeline.runtime
+        first_pass = FirstPass.begin(runtime, await runtime.load(), self._rate, first)
+        return Caption(self._count - 1, first_pass)
+
+    async def _show(self, caption: Caption, processed_s: float) -> None:
+        interim = caption.interim()
+        if self._listening.interim and interim is not None:
+            await self._tell(interim, processed_s)
 
     async def _write(self) -> None:
         vocabulary = self._pipeline.runtime.checkpoint.vocabulary
-        dictation, shown = self._dictation(), ("", 0)
+        dictation = self._dictation()
         while job := await self._jobs.get():
             if isinstance(job.event, Draft):
                 ids = await dictation.draft(job.samples, binding=job.event.binding)
-                now = (vocabulary.text(ids), len(dictation.committed))
-                if self._listening.interim and now != shown:
-                    await self._tell(Interim(job.index, *now), job.heard_s)
-                    shown = now
+                drafted_s = self._seconds(len(job.samples))
+                job.caption.redraft(vocabulary.text(ids), len(dictation.committed), drafted_s)
+                await self._show(job.caption, job.heard_s)
                 metrics.DRAFT_LAG_SECONDS.observe(time.perf_counter() - job.since)
             else:
                 recognised = await dictation.finish(job.samples)
                 await self._tell(self._final(job, recognised.hypothesis), job.heard_s)
                 metrics.FINAL_LAG_SECONDS.observe(time.perf_counter() - job.since)
-                dictation, shown = self._dictation(), ("", 0)
+                dictation = self._dictation()
 
     def _final(self, job: _Job, hypothesis: Hypothesis) -> Final:
         digest = clip_digest(_pcm(job.samples), AudioFormat(Encoding.PCM_S16LE, self._rate))
         if self._listening.phrases is None:  # what it was told to listen for is no part of the sound
             self._pipeline.remember(digest, [hypothesis], self._seconds(len(job.samples)))
         start_s = self._seconds(job.event.first)
-        return Final(job.index, hypothesis, start_s, self._seconds(job.event.end), digest)
+        return Final(job.caption.index, hypothesis, start_s, self._seconds(job.event.end), digest)
 
     async def _tell(self, what: Told, processed_s: float) -> None:
         await self._outbox.put(Update(what, processed_s))
@@ -170,4 +185,5 @@ class Session:
 
 def _pcm(samples: np.ndarray) -> bytes:
     """Signed 16-bit little-endian; samples that came as such come out as they were."""
-    return np.clip(np.rint(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes()
+    values: np.ndarray = np.clip(np.rint(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
+    return bytes(values.astype("<i2").tobytes())

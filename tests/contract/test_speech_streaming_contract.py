@@ -1,0 +1,327 @@
+"""StreamTranscribe against its contract, over the wire, with a tiny random recogniser."""
+
+import asyncio
+import hashlib
+import itertools
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import grpc
+import numpy as np
+import pytest
+from google.protobuf import duration_pb2
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from autoglm.speech.v1 import speech_pb2, speech_pb2_grpc
+from servicekit.channel import open_channel
+from servicekit.server import running
+from services.speech import metrics
+from services.speech.audio import AudioFormat, Encoding, read_clip
+from services.speech.digests import wav_header
+from services.speech.service import create_service
+from services.speech.settings import SpeechSettings
+from tests.bundles import write_speech_bundle
+
+Stub: TypeAlias = "speech_pb2_grpc.SpeechServiceAsyncStub"  # exists for type checkers only
+Request = speech_pb2.StreamTranscribeRequest
+Response = speech_pb2.StreamTranscribeResponse
+Start = Callable[..., AbstractAsyncContextManager[Stub]]
+LIMIT_S = 60.0
+RATE = 16_000
+SPOKEN = Path(__file__).parents[1] / "speech" / "clips" / "apple.opus"
+PCM = speech_pb2.AudioFormat(encoding=speech_pb2.AUDIO_ENCODING_PCM_S16LE, sample_rate_hertz=RATE)
+FLOATS = speech_pb2.AudioFormat(encoding=speech_pb2.AUDIO_ENCODING_PCM_F32LE, sample_rate_hertz=RATE)
+WIDTHS = (1, 7, 640, 3_201, 50_000)
+
+
+@pytest.fixture(scope="module")
+def pcm() -> bytes:
+    """Three seconds of a real voice, and a second of silence."""
+    samples = read_clip(SPOKEN.read_bytes(), AudioFormat(), max_seconds=60).samples
+    return (samples[: 3 * RATE] * 32_767).astype("<i2").tobytes() + bytes(2 * RATE)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    bundle = write_speech_bundle(tmp_path).parent
+
+    @asynccontextmanager
+    async def start(**values: Any) -> AsyncIterator[Stub]:
+        settings = SpeechSettings(
+            port=0, health_port=0, metrics_port=None, model=bundle, device="cpu", **values
+        )
+        async with (
+            running(await create_service(settings), settings) as server,
+            open_channel(f"127.0.0.1:{server.port}") as channel,
+        ):
+            yield speech_pb2_grpc.SpeechServiceStub(channel)
+
+    return start
+
+
+@pytest.fixture
+async def stub(start: Start) -> AsyncIterator[Stub]:
+    async with start() as stub:
+        yield stub
+
+
+def config(**values: Any) -> Request:
+    return Request(config=speech_pb2.StreamTranscribeConfig(**{"format": PCM, **values}))
+
+
+def unknown_encoding() -> speech_pb2.AudioFormat:
+    """From a later contract: field 1 is 77."""
+    return speech_pb2.AudioFormat.FromString(b"\x08\x4d")
+
+
+def pieces(data: bytes, *widths: int, seed: int = 0) -> list[Request]:
+    draw, place, found = random.Random(seed), 0, []
+    while place < len(data):
+        width = draw.choice(widths)
+        found.append(Request(audio=data[place : place + width]))
+        place += width
+    return found
+
+
+async def hear(stub: Stub, requests: Sequence[Request]) -> list[Response]:
+    call = stub.StreamTranscribe(iter(requests), timeout=LIMIT_S)
+    return [response async for response in call]
+
+
+def finals(responses: Sequence[Response]) -> list[speech_pb2.StreamTranscribeResult]:
+    return [response.result for response in responses if response.result.is_final]
+
+
+async def refusal(stub: Stub, *requests: Request) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await hear(stub, requests)
+    return refused.value.code(), reason_of(refused.value)
+
+
+def reason_of(error: grpc.aio.AioRpcError) -> str:
+    status, info = rpc_status.from_call(error), error_details_pb2.ErrorInfo()
+    assert status is not None
+    assert status.details[0].Unpack(info)
+    return str(info.reason)
+
+
+async def test_speech_is_told_from_beginning_to_end(stub: Stub, pcm: bytes) -> None:
+    responses = await hear(stub, [config(), *pieces(pcm, 3_200)])
+    events = [response.speech_event for response in responses if response.HasField("speech_event")]
+    assert [event.type for event in events] == [
+        speech_pb2.SPEECH_EVENT_TYPE_SPEECH_BEGIN,
+        speech_pb2.SPEECH_EVENT_TYPE_SPEECH_END,
+    ]
+    [final] = finals(responses)
+    assert final.segment.start_offset == events[0].offset
+    assert final.segment.end_offset == events[1].offset
+    assert final.text == final.segment.text == "".join(one.text for one in final.segment.characters)
+    assert final.stable_character_count == len(final.text) > 0
+    processed = [response.audio_processed.ToNanoseconds() for response in responses]
+    assert processed == sorted(processed)
+    assert processed[-1] <= 1e9 * len(pcm) / 2 / RATE
+
+
+async def test_interim_text_comes_unless_it_is_not_wanted_and_what_is_stable_stays(
+    stub: Stub, pcm: bytes
+) -> None:
+    results = [
+        one.result for one in await hear(stub, [config(), *pieces(pcm, 3_200)]) if one.HasField("result")
+    ]
+    assert len(results) > 2
+    assert {result.utterance_index for result in results} == {0}
+    for before, after in itertools.pairwise(results):
+        stable = before.text[: before.stable_character_count]
+        assert after.text.startswith(stable)
+    quiet = await hear(stub, [config(interim_results=False), *pieces(pcm, 3_200)])
+    assert [one.result for one in quiet if one.HasField("result")] == results[-1:]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_it_hears_the_same_in_pieces_of_any_size_as_in_one(stub: Stub, pcm: bytes, seed: int) -> None:
+    whole = await stub.Transcribe(speech_pb2.TranscribeRequest(audio=pcm, format=PCM), timeout=LIMIT_S)
+    [final] = finals(await hear(stub, [config(), *pieces(pcm, *WIDTHS, seed=seed)]))
+    assert final.text == whole.text != ""
+    assert final.segment == whole.segments[0]
+
+
+async def test_floats_and_several_channels_are_heard_like_the_same_sound_in_one(
+    stub: Stub, pcm: bytes
+) -> None:
+    [expected] = finals(await hear(stub, [config(), *pieces(pcm, 3_200)]))
+    samples = np.frombuffer(pcm, "<i2")
+    floats = (samples.astype("<f4") / 32_768).tobytes()
+    stereo = np.stack([samples, samples], 1).tobytes()
+    two = speech_pb2.AudioFormat(encoding=PCM.encoding, sample_rate_hertz=RATE, channel_count=2)
+    assert finals(await hear(stub, [config(format=FLOATS), *pieces(floats, 3_203)])) == [expected]
+    assert finals(await hear(stub, [config(format=two), *pieces(stereo, 3_203)])) == [expected]
+
+
+async def test_encoding_the_utterance_as_a_file_needs_no_forward_pass(stub: Stub, pcm: bytes) -> None:
+    [final] = finals(await hear(stub, [config(), *pieces(pcm, 3_200)]))
+    start, end = (
+        round(offset.ToNanoseconds() * RATE / 1e9) * 2
+        for offset in (final.segment.start_offset, final.segment.end_offset)
+    )
+    header = wav_header(end - start, AudioFormat(Encoding.PCM_S16LE, RATE))
+    file = header + pcm[start:end]
+    assert hashlib.sha256(file).digest() == final.media_digest
+    first, *_ = [
+        part async for part in stub.EncodeAudio(speech_pb2.EncodeAudioRequest(audio=file), timeout=LIMIT_S)
+    ]
+    assert first.header.cache_hit
+    assert first.header.transcript == final.text
+    assert first.header.embedding.media_digest == final.media_digest
+
+
+async def test_a_stream_without_speech_ends_without_a_word(stub: Stub) -> None:
+    assert await hear(stub, [config(), Request(audio=bytes(2 * RATE))]) == []
+    assert await hear(stub, [config()]) == []
+
+
+async def test_results_come_while_the_client_is_still_speaking(stub: Stub, pcm: bytes) -> None:
+    call = stub.StreamTranscribe(timeout=LIMIT_S)
+    for request in (config(), *pieces(pcm, 3_200)):
+        await call.write(request)
+    response = await call.read()
+    while not (isinstance(response, Response) and response.result.is_final):
+        response = await call.read()
+        assert response is not grpc.aio.EOF
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
+
+
+@pytest.mark.parametrize(
+    ("requests", "reason"),
+    [
+        ([], "CONFIG_MISSING"),
+        ([Request()], "CONFIG_MISSING"),
+        ([Request(audio=b"12")], "CONFIG_MISSING"),
+        ([config(), config()], "CONFIG_REPEATED"),
+        ([config(), Request(audio=b"12"), Request()], "MESSAGE_EMPTY"),
+        ([config(), Request(audio=b"123")], "AUDIO_TRUNCATED"),
+        ([config(), Request(audio=bytes(20_001))], "AUDIO_TOO_LARGE"),
+        ([config(), *[Request(audio=bytes(20_000))] * 4], "AUDIO_TOO_LONG"),
+        ([config(format=FLOATS), Request(audio=b"\xff\xff\xff\xff")], "AUDIO_NOT_FINITE"),
+        ([config(format=None)], "AUDIO_ENCODING_UNSUPPORTED"),
+        (
+            [config(format=speech_pb2.AudioFormat(encoding=speech_pb2.AUDIO_ENCODING_CONTAINER))],
+            "AUDIO_ENCODING_UNSUPPORTED",
+        ),
+        ([config(format=unknown_encoding())], "AUDIO_ENCODING_UNKNOWN"),
+        ([config(format=speech_pb2.AudioFormat(encoding=PCM.encoding))], "AUDIO_RATE_UNSUPPORTED"),
+        (
+            [
+                config(
+                    format=speech_pb2.AudioFormat(
+                        encoding=PCM.encoding, sample_rate_hertz=RATE, channel_count=99
+                    )
+                )
+            ],
+            "AUDIO_CHANNELS_UNSUPPORTED",
+        ),
+        ([config(language_code="fr-FR")], "LANGUAGE_UNSUPPORTED"),
+        ([config(phrases=[speech_pb2.Phrase(text="")])], "PHRASE_INVALID"),
+        ([config(endpoint_silence=duration_pb2.Duration(seconds=60))], "PARAMETER_OUT_OF_RANGE"),
+        ([config(endpoint_silence=duration_pb2.Duration(seconds=-1))], "PARAMETER_OUT_OF_RANGE"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_what_is_not_right_is_refused_by_name(
+    start: Start, requests: list[Request], reason: str
+) -> None:
+    async with start(max_stream_chunk_bytes=20_000, max_stream_seconds=2) as stub:
+        assert await refusal(stub, *requests) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
+
+
+async def test_a_client_that_writes_on_still_hears_why_it_was_refused(stub: Stub) -> None:
+    refused = [config(language_code="fr-FR"), *[Request(audio=bytes(3_200))] * 100]
+    assert await refusal(stub, *refused) == (grpc.StatusCode.INVALID_ARGUMENT, "LANGUAGE_UNSUPPORTED")
+
+
+async def test_a_refusal_does_not_wait_for_the_half_close(stub: Stub) -> None:
+    call = stub.StreamTranscribe(timeout=LIMIT_S)
+    await call.write(Request(audio=b"12"))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call.read()
+    assert reason_of(refused.value) == "CONFIG_MISSING"
+
+
+async def test_a_stream_to_which_nothing_comes_is_ended(start: Start) -> None:
+    async with start(stream_idle_seconds=0.3) as stub:
+        for begun in ([], [config()], [config(), Request(audio=bytes(320)), Request(audio=b"")]):
+            call = stub.StreamTranscribe(timeout=LIMIT_S)
+            for request in begun:
+                await call.write(request)
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call.read()
+            assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert reason_of(refused.value) == "AUDIO_STALLED"
+
+
+async def test_one_stream_too_many_is_refused_until_another_ends(start: Start, pcm: bytes) -> None:
+    async with start(max_streams=1) as stub:
+        first = stub.StreamTranscribe(timeout=LIMIT_S)
+        for request in (config(), *pieces(pcm, 32_000)):
+            await first.write(request)
+        assert await first.read() is not grpc.aio.EOF  # it has begun
+        assert await refusal(stub, config()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
+        first.cancel()
+        await until(lambda: streams() == 0)
+        assert finals(await hear(stub, [config(), *pieces(pcm, 32_000)]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_random_bytes_are_sound_like_any_other(stub: Stub, seed: int) -> None:
+    noise = random.Random(seed).randbytes(100_000)
+    responses = await hear(stub, [config(), *pieces(noise, *WIDTHS, seed=seed)])
+    begun = sum(response.speech_event.type == 1 for response in responses)
+    assert len(finals(responses)) == begun
+    floats = [config(format=FLOATS), *pieces(noise, *WIDTHS, seed=seed)]
+    assert await refusal(stub, *floats) == (grpc.StatusCode.INVALID_ARGUMENT, "AUDIO_NOT_FINITE")
+
+
+@pytest.mark.parametrize("after", [0, 1, 5, 20, 40])
+async def test_a_client_that_leaves_frees_everything(stub: Stub, pcm: bytes, after: int) -> None:
+    call = stub.StreamTranscribe(timeout=LIMIT_S)
+    for request in [config(), *pieces(pcm, 3_200)][:after]:
+        await call.write(request)
+    call.cancel()
+    await until(lambda: streams() == 0)
+    await until(lambda: not [task for task in asyncio.all_tasks() if "speech/streaming" in repr(task)])
+
+
+async def test_streams_that_share_the_recogniser_do_not_hear_each_other(stub: Stub, pcm: bytes) -> None:
+    samples = np.frombuffer(pcm, "<i2")
+    voices = [(samples[start:] // (start % 3 + 1)).tobytes() for start in range(0, 32_000, 8_000)]
+    requests = [
+        [config(), *pieces(voice, width, width * 3)]
+        for voice, width in zip(voices, (333, 1_600, 12_000, 50_001), strict=True)
+    ]
+    alone = [finals(await hear(stub, own)) for own in requests]
+    together = await asyncio.gather(*(hear(stub, own) for own in requests * 2))
+    assert [finals(own) for own in together] == alone * 2
+    assert len({own[0].text for own in alone}) > 1
+
+
+async def test_a_client_that_stops_sending_holds_up_nobody(stub: Stub, pcm: bytes) -> None:
+    frozen = stub.StreamTranscribe(timeout=LIMIT_S)
+    for request in (config(), *pieces(pcm, 3_200)[:20]):
+        await frozen.write(request)
+    assert finals(await hear(stub, [config(), *pieces(pcm, 3_200)]))
+    frozen.cancel()
+
+
+def streams() -> float:
+    """Live streams that the service counts."""
+    return float(metrics.STREAMS._value.get())
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.02)
