@@ -76,10 +76,13 @@ def eval_command(
     icons: Icons = None,
     bundle: Bundle = BUNDLE,
     split: Annotated[str, typer.Option(help="`tune` to choose by, `val` to report.")] = "val",
+    fonts: Annotated[
+        Path | None, typer.Option(help="Chinese fonts to print labels in; none: no labels.", exists=True)
+    ] = None,
     uniform_gate: Annotated[bool, typer.Option(help="Ablation: every gate weight equal.")] = False,
 ) -> None:
     """Prints scores, samples drawn by seed, and one JSON line."""
-    evaluate(data, icons or data / "icons", bundle, split, uniform_gate=uniform_gate)
+    evaluate(data, icons or data / "icons", bundle, split, fonts, uniform_gate=uniform_gate)
 
 
 @app.command("sheet")

@@ -14,6 +14,7 @@ from rich.table import Table
 from training.data.photos import Photo, list_photos, open_photo
 from training.data.solids import SOLIDS_PER_COLOUR, solid_names, solid_picture
 from training.evaluate_dialogues import evaluate_dialogues
+from training.evaluate_labels import evaluate_labels, list_fonts, text_reader
 from training.evaluate_scenes import evaluate_scenes
 from training.pipeline import Pipeline, Question
 from training.scores import caption_scores, grocery_scores
@@ -102,7 +103,9 @@ class Sample:
     truth: str
 
 
-def evaluate(data: Path, icons: Path, bundle: Path, split: str, *, uniform_gate: bool) -> dict[str, float]:
+def evaluate(
+    data: Path, icons: Path, bundle: Path, split: str, fonts: Path | None = None, *, uniform_gate: bool
+) -> dict[str, float]:
     """Prints the report and returns the scores; see the module's docstring."""
     pipeline = Pipeline.open(bundle, uniform_gate=uniform_gate)
     photos = list_photos(data)
@@ -116,6 +119,10 @@ def evaluate(data: Path, icons: Path, bundle: Path, split: str, *, uniform_gate:
     scripted, told = evaluate_dialogues(pipeline)
     scores |= scripted
     samples += [Sample(*one) for one in (*asked, *told)]
+    if fonts is not None:
+        printed, read = evaluate_labels(pipeline, list_fonts(fonts), text_reader())
+        scores |= printed
+        samples += [Sample(*one) for one in read]
     _dialogues(pipeline, IDENTITY_TUNE if split == "tune" else IDENTITY_QUESTIONS, scores, samples)
     _report(scores, samples, {"bundle": bundle.name, "split": split, "uniform_gate": uniform_gate})
     return scores

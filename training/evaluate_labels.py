@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from services.vision.text.rapid import RapidOCRModel
+from services.vision.text.reader import read_text
 from training.data.labels import INGREDIENTS, Label, make_label
 from training.pipeline import Pipeline, Question
 
 LABELS = 40
 FIRST_SEED = 2_000_000
 MARGIN, LINE = 24, 34
+FONTS = (".ttf", ".ttc", ".otf")
 
 Reader = Callable[[Image.Image], Sequence[str]]
 
@@ -39,6 +42,20 @@ def render_label(label: Label, font: Path, rng: random.Random) -> Image.Image:
     picture = picture.rotate(rng.uniform(-2, 2), Image.Resampling.BICUBIC, expand=True, fillcolor=paper)
     noise = np.random.default_rng(rng.randrange(2**32)).normal(0, rng.uniform(0, 8), (*picture.size[::-1], 3))
     return Image.fromarray(np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8))
+
+
+def list_fonts(folder: Path) -> list[Path]:
+    """The fonts below a folder; FileNotFoundError where there is none."""
+    fonts = sorted(path for path in folder.rglob("*") if path.suffix.lower() in FONTS)
+    if not fonts:
+        raise FileNotFoundError(f"{folder} holds no font ({', '.join(FONTS)})")
+    return fonts
+
+
+def text_reader() -> Reader:
+    """What the vision service reads with."""
+    model = RapidOCRModel.load()
+    return lambda picture: [line.text for line in read_text(model, picture).lines]
 
 
 def evaluate_labels(

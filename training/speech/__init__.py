@@ -1,0 +1,1 @@
+"""How the recogniser learns to hear: made and real speech, the streaming first pass, and its report."""
