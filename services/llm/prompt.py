@@ -5,7 +5,7 @@ end token. `[gMASK]<sop>` opens the conversation, `<|assistant|>` and a line bre
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -93,6 +93,8 @@ class Prompt:
 
 
 WRITTEN = "图中文字：{}\n"
+LINE_BREAK = " "
+MAX_WRITTEN = 300  # characters; a printed label has about half as many
 
 _FRAME = {
     Modality.IMAGE: (t.BEGIN_IMAGE, t.IMAGE, t.END_IMAGE),
@@ -114,6 +116,11 @@ def lay_out(messages: Sequence[Message], tokenizer: Tokenizer, *, enable_thinkin
         prompt.token_ids.append(tokenizer.special(t.THINK))
         prompt.opening = Mark(Channel.REASONING, t.THINK)
     return prompt
+
+
+def written_in(lines: Iterable[str]) -> str:
+    """Lines of a picture as the model was taught to read them; what goes beyond MAX_WRITTEN is left out."""
+    return LINE_BREAK.join(" ".join(line.split()) for line in lines)[:MAX_WRITTEN]
 
 
 def _append(prompt: Prompt, index: int, role: Role, part: Text | Media, tokenizer: Tokenizer) -> None:

@@ -16,6 +16,8 @@ from services.vision.cache import EmbeddingCache, Encoding
 from services.vision.checkpoint import Prepared
 from services.vision.encoder import Encoder
 from services.vision.settings import VisionSettings
+from services.vision.text.reader import UNREAD, Reading
+from services.vision.text.runtime import TextRuntime
 
 RETRY_AFTER_S = 1.0
 
@@ -25,11 +27,12 @@ BATCHES_AHEAD = 2
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds spent on one picture; all zero for a cache hit."""
+    """Seconds spent on one picture, on its text at the same time as on the rest; all zero for a cache hit."""
 
     queue_s: float = 0.0
     decode_s: float = 0.0
     forward_s: float = 0.0
+    read_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,11 @@ class Encoded:
 
 
 class Pipeline:
-    """Picture bytes to embeddings."""
+    """Picture bytes to embeddings, and to lines of text where there is a reader."""
 
-    def __init__(self, encoder: Encoder, settings: VisionSettings):
+    def __init__(self, encoder: Encoder, settings: VisionSettings, text: TextRuntime | None = None):
         self._encoder = encoder
+        self._text = text
         self._settings = settings
         self._cache = EmbeddingCache(settings.cache_bytes)
         self._flights: SingleFlight[bytes, tuple[Encoding, Timings]] = SingleFlight()
@@ -78,6 +82,8 @@ class Pipeline:
         Image.new("RGB", (2, 2), "grey").save(file, "PNG")
         prepared, _ = await self._prepare(file.getvalue())
         if not self._settings.lazy_load:
+            if self._text is not None:
+                self._text.start()
             await self._encoder.try_out(prepared)
 
     def healthy(self) -> bool:
@@ -88,18 +94,29 @@ class Pipeline:
         """Gives up all work."""
         await self._flights.close()
         await self._encoder.close()
+        if self._text is not None:
+            await self._text.close()
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
     async def _work(self, digest: bytes, data: bytes) -> tuple[Encoding, Timings]:
         arrived = time.perf_counter()
         with metrics.IN_WORK.track_inprogress():
             async with self._ahead:
-                prepared, decode_s = await self._prepare(data)
-                forward = await self._encoder.encode(prepared)
-        encoding = Encoding(forward.embedding, prepared.width, prepared.height, prepared.grid_thw)
-        self._cache.put(digest, encoding)
-        queue_s = time.perf_counter() - arrived - decode_s - forward.seconds
-        return encoding, Timings(queue_s, decode_s, forward.seconds)
+                reading = asyncio.create_task(self._read(data))
+                try:
+                    prepared, decode_s = await self._prepare(data)
+                    forward = await self._encoder.encode(prepared)
+                    queue_s = time.perf_counter() - arrived - decode_s - forward.seconds
+                    text = await reading
+                finally:
+                    reading.cancel()
+        encoding = Encoding(forward.embedding, prepared.width, prepared.height, prepared.grid_thw, text)
+        if text.complete:
+            self._cache.put(digest, encoding)
+        return encoding, Timings(queue_s, decode_s, forward.seconds, text.seconds)
+
+    async def _read(self, data: bytes) -> Reading:
+        return UNREAD if self._text is None else await self._text.read(data)
 
     async def _prepare(self, data: bytes) -> tuple[Prepared, float]:
         return await asyncio.get_running_loop().run_in_executor(self._decoders, self._decode, data)

@@ -18,6 +18,8 @@ from services.vision.encoder import Encoder
 from services.vision.opening import open_checkpoint
 from services.vision.pipeline import Encoded, Pipeline
 from services.vision.settings import VisionSettings
+from services.vision.text.opening import open_text
+from services.vision.text.runtime import TextRuntime
 
 NAME = vision_pb2.DESCRIPTOR.services_by_name["VisionService"].full_name
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -76,9 +78,15 @@ class VisionServicer(vision_pb2_grpc.VisionServiceServicer):
                 queue_ms=timings.queue_s * 1e3,
                 decode_ms=timings.decode_s * 1e3,
                 forward_ms=timings.forward_s * 1e3,
+                read_ms=timings.read_s * 1e3,
             ),
             width=encoded.encoding.width,
             height=encoded.encoding.height,
+            text_lines=[
+                vision_pb2.TextLine(text=line.text, confidence=line.confidence, quad=line.quad)
+                for line in encoded.encoding.text.lines
+            ],
+            text_incomplete=not encoded.encoding.text.complete,
         )
 
 
@@ -103,12 +111,12 @@ async def create_service(settings: VisionSettings) -> Service:
         raise SettingsError(f"vision.model: {error}") from error
     dtype = choose_dtype(settings.dtype, device)
     encoder = Encoder(checkpoint, device, dtype, settings.max_batch, settings.max_patches)
-    return build_service(encoder, settings)
+    return build_service(encoder, settings, open_text(settings, checkpoint))
 
 
-def build_service(encoder: Encoder, settings: VisionSettings) -> Service:
-    """The service around an encoder."""
-    pipeline = Pipeline(encoder, settings)
+def build_service(encoder: Encoder, settings: VisionSettings, text: TextRuntime | None = None) -> Service:
+    """The service around an encoder, and around a text reader if there is one."""
+    pipeline = Pipeline(encoder, settings, text)
     servicer = VisionServicer(encoder, pipeline, settings)
     return Service(
         name=NAME,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from servicekit.settings import ServerSettings
 
@@ -33,6 +33,12 @@ class VisionSettings(ServerSettings):
     decode_threads: int = Field(2, ge=1)
     """Pictures that are decoded at the same time."""
 
+    read_text: Literal["auto", "on", "off"] = "auto"
+    """Read printed text for the language model; `auto`: where the encoder cannot, and requirements-ocr.txt
+    is installed."""
+    read_text_seconds: float = Field(2.0, gt=0)
+    """Time for the text of one picture; lines not read by then are left out."""
+
     max_image_bytes: int = Field(20 * MIB, ge=1)
     max_image_pixels: int = Field(64_000_000, ge=1, le=PILLOW_MAX_PIXELS)
     min_pixels: int | None = Field(None, ge=1)
@@ -49,6 +55,11 @@ class VisionSettings(ServerSettings):
     """Size of the embedding cache; 0 turns it off."""
     stall_seconds: float = Field(60.0, gt=0)
     """A forward pass that takes longer than this makes the service unhealthy."""
+
+    @field_validator("read_text", mode="before")
+    @classmethod
+    def _yaml_says_on_with_a_boolean(cls, value: object) -> object:
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _picture_fits_message(self) -> Self:

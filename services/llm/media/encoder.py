@@ -24,6 +24,7 @@ from servicekit.tensors import Assembler
 from services.llm.media.clients import EncoderClient
 from services.llm.media.contract import MODALITIES, EmbeddingContract, Grid
 from services.llm.model.fusion import Modality
+from services.llm.prompt import written_in
 
 ASK_TIMEOUT_S = 2.0
 OVERHEAD_BYTES = 256
@@ -36,16 +37,21 @@ def unsupported(modality: Modality) -> ServiceError:
 
 @dataclass(frozen=True)
 class Encoding:
-    """What an encoder made of one medium: [tokens, hidden], what was heard, and a picture's grid."""
+    """What an encoder made of one medium: [tokens, hidden], what was heard, a picture's grid, what it says.
+
+    complete: False where `written` is less than there is to read; not kept.
+    """
 
     embedding_TD: torch.Tensor
     transcript: str = ""
     grid_thw: Grid | None = None
+    written: str = ""
+    complete: bool = True
 
     @property
     def nbytes(self) -> int:
-        """What it weighs in a cache: the embedding, the transcript, and a little for itself."""
-        return self.embedding_TD.nbytes + len(self.transcript.encode()) + OVERHEAD_BYTES
+        """What it weighs in a cache: the embedding, its texts, and a little for itself."""
+        return self.embedding_TD.nbytes + len((self.transcript + self.written).encode()) + OVERHEAD_BYTES
 
 
 class Encoder:
@@ -134,8 +140,14 @@ class Encoder:
                 assembler.add(part.chunk)
         if assembler is None:
             raise InvalidArgument("EMBEDDING_HEADER_MISSING", "The answer was empty.")
-        transcript = getattr(header, "transcript", "")
-        return Encoding(self._contract.finish(assembler), transcript, grid), header, received
+        encoding = Encoding(
+            self._contract.finish(assembler),
+            getattr(header, "transcript", ""),
+            grid,
+            written_in(line.text for line in getattr(header, "text_lines", ())),
+            complete=not getattr(header, "text_incomplete", False),
+        )
+        return encoding, header, received
 
     async def _ask(self) -> str:
         try:

@@ -132,7 +132,8 @@ class MediaLibrary:
 
         async def work() -> tuple[Encoding, llm_pb2.MediaReceipt]:
             encoding, receipt = await encoder.encode(data, digest)
-            self._cache.put((*key, await encoder.fingerprint()), encoding)
+            if encoding.complete:
+                self._cache.put((*key, await encoder.fingerprint()), encoding)
             return encoding, receipt
 
         joined = key in self._flights
@@ -170,5 +171,5 @@ class MediaLibrary:
 def _embedded(encoder: Encoder, key: bytes, encoding: Encoding, receipt: llm_pb2.MediaReceipt) -> Embedded:
     part: Media | Text = Text(encoding.transcript)
     if encoder.embeds:
-        part = Media(encoder.modality, len(encoding.embedding_TD), key, encoding.grid_thw)
+        part = Media(encoder.modality, len(encoding.embedding_TD), key, encoding.grid_thw, encoding.written)
     return Embedded(part, encoding.embedding_TD, receipt)

@@ -1,0 +1,1 @@
+"""Reads what is printed in a picture, for encoders that cannot."""
