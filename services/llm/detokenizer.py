@@ -53,7 +53,11 @@ class Detokenizer:
         if mark is None or mark.channel is self._channel:
             self._note(token_id, logprobs)
             return self._say(self._ready_text(self._decoder.decode(self._vocabulary.bytes_of(token_id))))
-        before = self._say(self._rest())
+        # An unfinished character before a mark stays broken, as it is in the official servers' text.
+        ready = self._ready_text(self._decoder.decode(b"", final=True))
+        before = self._say(ready + self._rest())
+        if self.stopped:
+            return before
         self._channel, self._markup = mark.channel, mark.text
         self._note(token_id, logprobs)
         return before + self._say("")

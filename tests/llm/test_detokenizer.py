@@ -121,3 +121,11 @@ def test_log_probabilities_stay_with_their_tokens_to_the_last_one(tokenizer: Tok
     deltas += detokenizer.flush()
     assert [(d.text, len(d.token_ids)) for d in deltas] == [("a", 1), ("", 3)]
     assert [one for d in deltas for one in d.logprobs] == told
+
+
+def test_a_character_that_a_mark_cuts_off_stays_broken(tokenizer: Tokenizer) -> None:
+    first, *_ = tokenizer.encode("🍎")
+    token_ids = [first, tokenizer.special(THINK), *tokenizer.encode("b")]
+    deltas = read(Detokenizer(tokenizer), token_ids)
+    assert content(deltas) == "\ufffd"
+    assert [delta.text for delta in deltas if delta.channel is Channel.REASONING][-1] == "b"

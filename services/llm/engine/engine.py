@@ -38,7 +38,8 @@ class EngineConfig:
 
     max_batch_tokens: tokens of one step; token_time_target: seconds that an answer under way should wait for
     its next token at most, 0 for as much throughput as there is; speculative_tokens: tokens guessed ahead
-    while few answers share a step, 0 for none.
+    while few answers share a step, 0 for none; static_decode: decode over buffers that never move, which on a
+    GPU become graphs, None for there alone.
     """
 
     kv_cache_bytes: int = 128 << 20
@@ -49,6 +50,7 @@ class EngineConfig:
     prefix_cache: bool = True
     token_time_target: float = 0.0
     speculative_tokens: int = 4
+    static_decode: bool | None = None
 
     def __post_init__(self) -> None:
         if self.max_running >= self.max_batch_tokens:
@@ -78,7 +80,7 @@ class Engine:
         )
         self._ledger = Ledger(self._scheduler, frozenset(model.eos_token_ids))
         cache = PagedCache(model, self._blocks.count, config.block_size, weight.dtype, weight.device)
-        self._runner = Runner(decoder, cache)
+        self._runner = Runner(decoder, cache, config.static_decode)
         self._publish = publish
         self._inbox: deque[Sequence | str] = deque()
         self._wake = threading.Condition()

@@ -2,6 +2,7 @@
 
 import torch
 
+from services.llm.engine.decode import DecodeSteps, can_decode
 from services.llm.engine.request import Sampled
 from services.llm.engine.sampler import Ask, Sampler
 from services.llm.engine.scheduler import Chunk
@@ -12,10 +13,13 @@ from services.llm.model.paged import PagedAttention, PagedCache, Rows
 class Runner:
     """Owns decoder and cache; knows chunks, but neither queue nor requests' fates."""
 
-    def __init__(self, decoder: Decoder, cache: PagedCache):
+    def __init__(self, decoder: Decoder, cache: PagedCache, static: bool | None = None):
+        """`static`: decode over static buffers; by default where they become graphs."""
         self._decoder, self._cache = decoder, cache
         self._device = decoder.embed_tokens.weight.device
         self._sampler = Sampler()
+        static = self._device.type == "cuda" if static is None else static
+        self._steps = DecodeSteps(decoder, cache) if static else None
 
     @torch.inference_mode()
     def run(self, chunks: list[Chunk]) -> list[Sampled]:
@@ -23,21 +27,26 @@ class Runner:
 
         A chunk with drafts is answered by as many tokens as its drafts proved right, and one more.
         """
+        asks = [Ask(chunk.sequence, chunk.drafts) for chunk in chunks if chunk.completes]
+        if self._steps and can_decode(chunks):
+            return self._sampler.sample(self._steps.logits(chunks), asks)
+        hidden_ND = self._pass(chunks)
+        return self._sampler.sample(self._decoder.logits(hidden_ND), asks) if asks else []
+
+    def _pass(self, chunks: list[Chunk]) -> torch.Tensor:
+        """Hidden states that tokens follow from, [N, D]."""
         rows = [
             Rows(c.start, c.start + c.size, c.sequence.block_table, c.sequence.request.spans) for c in chunks
         ]
         attend = PagedAttention(self._cache, rows)
-        hidden_TD = self._decoder(self._embed(chunks), self._positions(chunks), attend)
+        hidden_TD: torch.Tensor = self._decoder(self._embed(chunks), self._positions(chunks), attend)
         asked: list[int] = []
         end = 0
         for chunk in chunks:
             end += chunk.size
             if chunk.completes:
                 asked += range(end - len(chunk.drafts) - 1, end)
-        if not asked:
-            return []
-        asks = [Ask(chunk.sequence, chunk.drafts) for chunk in chunks if chunk.completes]
-        return self._sampler.sample(self._decoder.logits(hidden_TD[asked]), asks)
+        return hidden_TD[asked]
 
     def _positions(self, chunks: list[Chunk]) -> torch.Tensor:
         """Where the chunks' tokens stand, [T], or [3, T] when one of them has M-RoPE positions."""

@@ -1,12 +1,13 @@
-"""A decoder whose weights lie in memory as the CPU's kernels read them.
+"""A decoder whose weights lie in memory as the device's kernels read them.
 
-`pack` keeps the model and its arithmetic. Weights are reordered once for oneDNN, whose products of a few
-rows then run at the speed of memory, where the plain call reaches a fifth of it; queries, keys and values
-come from one matrix; and a layer is one flat function, because a small model spends more time between
-the operators than in them. Not for training, saving or moving between devices. Shapes as in `decoder`.
+`pack` keeps the model and its arithmetic. Queries, keys and values come from one matrix, and a layer is one
+flat function of few operators, because a small model spends more time between them than in them. On a CPU
+weights are reordered for oneDNN, whose products of a few rows then run at the speed of memory, where the
+plain call reaches a fifth of it. Not for training, saving or moving between devices. Shapes as in `decoder`.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +21,10 @@ Apply = Callable[[torch.Tensor], torch.Tensor]
 
 
 def can_pack(decoder: Decoder) -> bool:
-    """True for float32 and bfloat16 weights on a CPU with oneDNN."""
+    """True on a GPU, and for float32 and bfloat16 weights on a CPU with oneDNN."""
     weight = decoder.embed_tokens.weight
+    if weight.is_cuda:
+        return True
     known = weight.dtype in (torch.float32, torch.bfloat16)
     return weight.device.type == "cpu" and known and torch.backends.mkldnn.is_available()
 
@@ -31,7 +34,8 @@ def pack(decoder: Decoder) -> None:
     for index, layer in enumerate(decoder.layers):
         if isinstance(layer, DecoderLayer):
             decoder.layers[index] = PackedLayer(layer, decoder.config.attention_bias)
-    setattr(decoder, "lm_head", PackedLinear(decoder.lm_head.weight))  # noqa: B010 - another type of layer
+    if not decoder.lm_head.weight.is_cuda:
+        setattr(decoder, "lm_head", PackedLinear(decoder.lm_head.weight))  # noqa: B010 - another type of layer
 
 
 class PackedLinear(nn.Module):
@@ -82,13 +86,15 @@ class PackedLayer(nn.Module):
 
 
 def _linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Apply:
-    """The bare method: calling a module costs as much as a small operator."""
+    """The bare function: calling a module costs as much as a small operator."""
+    if weight.is_cuda:
+        return partial(F.linear, weight=weight.detach(), bias=None if bias is None else bias.detach())
     return PackedLinear(weight, bias).forward
 
 
 def _norm(dense: nn.Module) -> Apply:
-    """In float32 one operator does it all; narrower types keep the roundings between the steps."""
-    if isinstance(dense, RMSNorm) and dense.weight.dtype is torch.float32:
+    """In float32, and on a GPU, one operator does it all; else narrower types round between the steps."""
+    if isinstance(dense, RMSNorm) and (dense.weight.is_cuda or dense.weight.dtype is torch.float32):
         shape, weight, eps = list(dense.normalized_shape), dense.weight.detach(), dense.eps
         return lambda x_TD: torch.rms_norm(x_TD, shape, weight, eps)
     return dense
