@@ -14,7 +14,7 @@ from autoglm.vision.v1 import vision_pb2_grpc
 from servicekit.server import running
 from services.llm.service import create_service
 from services.llm.settings import LLMSettings
-from tests.bundles import write_llm_bundle, write_vision_bundle
+from tests.bundles import write_llm_bundle, write_speech_bundle, write_vision_bundle
 from tests.contract.llm_client import FREE, LLM, StartLLM, start_vision
 from tests.contract.scripted_vision import HIDDEN, TOKENS, ScriptedVision
 from tests.contract.services import Targets, all_services
@@ -24,6 +24,7 @@ from tests.contract.services import Targets, all_services
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle")
     write_llm_bundle(folder)
+    write_speech_bundle(folder)
     return write_vision_bundle(folder).parent
 
 

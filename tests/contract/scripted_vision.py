@@ -22,6 +22,7 @@ class ScriptedVision(vision_pb2_grpc.VisionServiceServicer):
     def __init__(self, embedding_TD: torch.Tensor):
         self.embedding_TD = embedding_TD
         self.header: dict[str, Any] = {}
+        self.beside: dict[str, Any] = {}
         self.chunks: list[tensor_pb2.Tensor] | None = None
         self.gate = asyncio.Event()
         self.gate.set()
@@ -51,6 +52,8 @@ class ScriptedVision(vision_pb2_grpc.VisionServiceServicer):
             "data_type": data_type_of(self.embedding_TD.dtype),
         }
         embedding = tensor_pb2.EmbeddingHeader(**{**header, **self.header})
-        yield vision_pb2.EncodeImageResponse(header=vision_pb2.EncodeImageHeader(embedding=embedding))
+        yield vision_pb2.EncodeImageResponse(
+            header=vision_pb2.EncodeImageHeader(embedding=embedding, **self.beside)
+        )
         for chunk in split(self.embedding_TD, 4096) if self.chunks is None else self.chunks:
             yield vision_pb2.EncodeImageResponse(chunk=chunk)

@@ -29,13 +29,17 @@ class Targets:
 @asynccontextmanager
 async def all_services(bundle: Path) -> AsyncIterator[Targets]:
     """The three services around a bundle, in this process."""
-    speech_settings = SpeechSettings(**FREE)
+    speech_settings = SpeechSettings(**FREE, model=bundle)
     async with (
         start_vision(bundle) as vision,
         running(await create_speech(speech_settings), speech_settings) as speech,
     ):
         llm_settings = LLMSettings(
-            **FREE, model=bundle, vision_target=f"127.0.0.1:{vision.port}", kv_cache_bytes=4 << 20
+            **FREE,
+            model=bundle,
+            vision_target=f"127.0.0.1:{vision.port}",
+            speech_target=f"127.0.0.1:{speech.port}",
+            kv_cache_bytes=4 << 20,
         )
         async with running(await create_llm(llm_settings), llm_settings) as llm:
             yield Targets(*(f"127.0.0.1:{server.port}" for server in (vision, speech, llm)))

@@ -38,8 +38,7 @@ def script(language: str, targets: Targets) -> str:
 
 def check_output(output: str) -> None:
     assert "IMAGE_UNREADABLE" in output
-    for method in ("GetModel", "EncodeAudio", "Transcribe", "StreamTranscribe"):
-        assert f"{method}: SPEECH_NOT_AVAILABLE" in output
+    assert "EncodeAudio: " in output  # a second of silence has no embedding
     assert "FINISH_REASON_" in output
     assert "MEDIA_SOURCE_CALLER" in output
     assert "描述这张图片。" in output  # said by Detokenize alone
@@ -102,7 +101,7 @@ def test_the_limits_are_the_defaults() -> None:
         for name in names.split(", "):
             service, key = name.split(".")
             value = SETTINGS[service].model_fields[key].default
-            assert default == (f"{value // MIB} MiB" if value % MIB == 0 else f"{value:,}"), name
+            assert default == (f"{value // MIB} MiB" if value % MIB == 0 else f"{value:,.0f}"), name
 
 
 def test_the_ranges_of_sampling_parameters_are_those_that_are_checked() -> None:
@@ -112,5 +111,5 @@ def test_the_ranges_of_sampling_parameters_are_those_that_are_checked() -> None:
     for name, (low, high) in messages.RANGES.items():
         most = "any" if high == 2**31 - 1 else f"{high:g}"
         assert rows[name][:2] == (f"{low:g}", most)
-        if name not in ("temperature", "max_tokens"):  # not the engine's to choose
+        if name not in ("temperature", "max_tokens", "top_logprobs"):  # not the engine's to choose
             assert rows[name][2] == f"{getattr(SamplingParams(), name):g}"

@@ -1,6 +1,7 @@
 """LLMService over real sockets: every RPC, and every reason to refuse a request."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,6 +14,7 @@ from servicekit.errors import from_rpc_error
 from servicekit.server import running
 from services.speech.service import create_service as create_speech
 from services.speech.settings import SpeechSettings
+from tests.bundles import write_speech_bundle
 from tests.contract.llm_client import (
     FREE,
     LLM,
@@ -25,6 +27,8 @@ from tests.contract.llm_client import (
     user,
 )
 from tests.contract.scripted_vision import HIDDEN, TOKENS, ScriptedVision
+
+SPOKEN = Path(__file__).parents[1] / "speech" / "clips" / "apple.opus"
 
 # --- happy paths
 
@@ -187,14 +191,18 @@ async def test_an_encoders_refusal_names_the_part(llm: LLM) -> None:
         await llm.generate(text("see"), image(PICTURE[: len(PICTURE) // 2]))
 
 
-async def test_speech_is_refused_by_name_while_its_service_has_no_model(start_llm: StartLLM) -> None:
-    settings = SpeechSettings(**FREE)
+async def test_speech_is_refused_by_name_where_its_service_can_only_transcribe(
+    start_llm: StartLLM, tmp_path: Path
+) -> None:
+    bundle = write_speech_bundle(tmp_path, projector_size=0).parent
+    settings = SpeechSettings(**FREE, model=bundle)
+    clip = llm_pb2.AudioPart(data=SPOKEN.read_bytes())
     async with (
         running(await create_speech(settings), settings) as speech,
         start_llm(speech_target=f"127.0.0.1:{speech.port}") as llm,
-        refusal(grpc.StatusCode.INVALID_ARGUMENT, "MODALITY_UNSUPPORTED", "messages[0].parts[0]"),
+        refusal(grpc.StatusCode.FAILED_PRECONDITION, "PROJECTOR_MISSING", "messages[0].parts[0]"),
     ):
-        await llm.generate(llm_pb2.ContentPart(audio=llm_pb2.AudioPart(data=b"RIFF")))
+        await llm.generate(llm_pb2.ContentPart(audio=clip))
 
 
 async def test_a_message_beyond_the_limit_is_refused(start_llm: StartLLM) -> None:

@@ -12,8 +12,10 @@ import torch
 
 from autoglm.llm.v1 import llm_pb2
 from autoglm.tensor.v1 import tensor_pb2
+from autoglm.vision.v1 import vision_pb2
 from servicekit.breaker import THRESHOLD
 from servicekit.tensors import to_message
+from services.llm.prompt import MAX_WRITTEN, WRITTEN
 from tests.bundles import write_llm_bundle
 from tests.contract.llm_client import (
     LLM,
@@ -25,6 +27,7 @@ from tests.contract.llm_client import (
     text,
     until,
     until_answered,
+    user,
 )
 from tests.contract.scripted_vision import HIDDEN, TOKENS, ScriptedVision
 from tests.pictures import file_of, photo
@@ -51,6 +54,38 @@ async def test_a_callers_digest_is_not_believed(scripted_llm: LLM, vision: Scrip
     again = await scripted_llm.generate(image(b"honest"), text("?"))
     assert liar.finish.usage.cached_tokens == 0
     assert again.text() == honest.text()
+
+
+async def test_text_read_in_a_picture_stands_behind_it_and_is_counted(
+    scripted_llm: LLM, vision: ScriptedVision
+) -> None:
+    vision.beside = {"text_lines": [vision_pb2.TextLine(text=line) for line in ("ab", "c d")]}
+    shown = llm_pb2.TokenizeRequest(messages=[user(image(), text("?"))])
+    told = llm_pb2.TokenizeRequest(
+        messages=[user(brought(vision.embedding_TD), text(WRITTEN.format("ab c d")), text("?"))]
+    )
+    tokens = (await scripted_llm.stub.Tokenize(shown)).token_ids
+    assert tokens == (await scripted_llm.stub.Tokenize(told)).token_ids
+    assert (await scripted_llm.generate(image(), text("?"))).finish.usage.prompt_tokens == len(tokens)
+
+
+async def test_a_page_of_text_reaches_the_prompt_in_part(scripted_llm: LLM, vision: ScriptedVision) -> None:
+    shown = llm_pb2.TokenizeRequest(messages=[user(image(b"blank"))])
+    blank = (await scripted_llm.stub.Tokenize(shown)).token_ids
+    vision.beside = {"text_lines": [vision_pb2.TextLine(text="x")] * MAX_WRITTEN}
+    shown = llm_pb2.TokenizeRequest(messages=[user(image(b"page"))])
+    page = (await scripted_llm.stub.Tokenize(shown)).token_ids
+    words = WRITTEN.format("x " * (MAX_WRITTEN // 2)).encode()
+    assert MAX_WRITTEN // 2 < len(page) - len(blank) <= len(words)
+
+
+async def test_text_that_was_not_read_to_its_end_is_asked_for_again(
+    scripted_llm: LLM, vision: ScriptedVision
+) -> None:
+    vision.beside = {"text_incomplete": True}
+    for _ in range(2):
+        await scripted_llm.generate(image(b"long"), text("?"))
+    assert vision.encodes == 2
 
 
 # --- refusals of an embedding

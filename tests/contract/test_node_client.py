@@ -51,7 +51,7 @@ async def test_a_node_client_encodes_generates_streams_cancels_and_reads_errors(
         "INVALID_ARGUMENT IMAGE_UNREADABLE vision.autoglm image",
         "INVALID_ARGUMENT IMAGE_UNREADABLE llm.autoglm messages[0].parts[0]",
         "FAILED_PRECONDITION EMBEDDING_FINGERPRINT_MISMATCH llm.autoglm messages[0].parts[0]",
-        "UNIMPLEMENTED SPEECH_NOT_AVAILABLE speech.autoglm",
+        "INVALID_ARGUMENT AUDIO_UNREADABLE speech.autoglm audio",
     ]
 
 

@@ -23,9 +23,9 @@ from servicekit.channel import open_channel
 from servicekit.server import RunningServer, running
 from servicekit.settings import SettingsError
 from servicekit.tensors import Assembler
-from services.vision.checkpoint import Checkpoint
 from services.vision.encoder import Encoder
 from services.vision.model.native import VisionConfig
+from services.vision.native import NativeCheckpoint
 from services.vision.service import NAME, build_service, create_service
 from services.vision.settings import VisionSettings
 from tests.bundles import write_vision_bundle
@@ -45,7 +45,7 @@ def bundle(tmp_path: Path) -> Path:
 @asynccontextmanager
 async def serving(bundle: Path, **values: Any) -> AsyncIterator[tuple[Stub, Encoder, RunningServer]]:
     settings = VisionSettings(port=0, health_port=0, metrics_port=None, model=bundle, **values)
-    encoder = Encoder(Checkpoint.open(bundle), torch.device("cpu"), torch.float32, settings.max_batch)
+    encoder = Encoder(NativeCheckpoint.open(bundle), torch.device("cpu"), torch.float32, settings.max_batch)
     async with (
         running(build_service(encoder, settings), settings) as server,
         open_channel(f"127.0.0.1:{server.port}") as channel,

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.client import Client
 from benchmarks.server import Server, serving
 from cli.bundle import DEFAULT_MODEL
-from tests.bundles import write_llm_bundle, write_vision_bundle
+from tests.bundles import write_llm_bundle, write_speech_bundle, write_vision_bundle
 
 PLACES = 64
 TRAINED = Path(os.environ.get("AUTOGLM_LLM__MODEL", DEFAULT_MODEL))
@@ -24,6 +24,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return TRAINED
     folder = tmp_path_factory.mktemp("models")
     write_vision_bundle(folder)
+    write_speech_bundle(folder)
     return write_llm_bundle(folder).parent.rename(folder / DEFAULT_MODEL.name)
 
 

@@ -15,7 +15,7 @@ TIMEOUT_S = 120
 
 
 @pytest.mark.usefixtures("trained")
-async def test_the_demo_asks_about_two_photos_and_ends_well(bundle: Path) -> None:
+async def test_the_demo_asks_in_writing_and_aloud_and_ends_well(bundle: Path) -> None:
     demo = await asyncio.create_subprocess_exec(
         sys.executable,
         str(REPOSITORY / "examples" / "demo.py"),
@@ -30,5 +30,7 @@ async def test_the_demo_asks_about_two_photos_and_ends_well(bundle: Path) -> Non
     assert demo.returncode == 0, errors.decode()
     assert "bananas.jpg" in text
     assert "tomatoes.jpg" in text
-    assert text.count("encoded, ") == 2
+    assert text.count("encoded, ") == 3  # two photos, and a recording about the first of them
+    assert "  heard    这是什么水果\n" in text
+    assert "  (final)" in text
     assert text.endswith("Stopped.\n")

@@ -12,6 +12,7 @@ from benchmarks.client import Client, user
 from benchmarks.pictures import solid
 from benchmarks.processes import is_running
 from benchmarks.server import Server, serving
+from benchmarks.spawn import Spawned
 from tests.system.waiting import until
 
 pytestmark = [
@@ -41,12 +42,12 @@ async def test_without_vision_text_goes_on_and_pictures_come_back_by_themselves(
     assert server.pids["vision"] != killed
 
 
-@pytest.mark.parametrize("end", [Server.stop, Server.kill], ids=["stopped with Ctrl-C", "killed"])
-async def test_no_process_outlives_the_server(end: Callable[[Server], None], bundle: Path) -> None:
+@pytest.mark.parametrize("end", [Spawned.stop, Spawned.kill], ids=["stopped with Ctrl-C", "killed"])
+async def test_no_process_outlives_the_server(end: Callable[[Spawned], None], bundle: Path) -> None:
     with serving(bundle) as server:
         pids = server.pids
         assert pids.keys() == {"vision", "speech", "llm", "gateway"}
-        end(server)
+        end(server.spawned)
 
     async def all_are_gone() -> bool:
         return not any(map(is_running, pids.values()))

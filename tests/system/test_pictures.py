@@ -1,15 +1,20 @@
 """The whole path of a picture: what is said, which way it took, and what was not done twice."""
 
+from pathlib import Path
+
 import pytest
+from PIL import Image
 
 from benchmarks.client import Client, assistant, user
 from benchmarks.pictures import solid
 from benchmarks.server import Server
+from tests.pictures import file_of
 
 pytestmark = pytest.mark.system
 
 ENCODES = "autoglm_vision_encodes_total"
 QUESTION = "这是什么颜色？"
+LABEL = Path("tests/vision/text/label.jpg")
 
 
 @pytest.mark.usefixtures("trained")
@@ -59,3 +64,13 @@ async def test_a_picture_and_its_question_share_the_weight(client: Client) -> No
     assert gate["image"] > 0
     assert gate["audio"] == 0
     assert gate["text"] + gate["image"] == pytest.approx(1)
+
+
+async def test_what_is_printed_in_a_picture_reaches_the_prompt(client: Client) -> None:
+    label = Image.open(LABEL)
+    read, blank = [
+        await client.ask(user("配料有哪些？", picture), max_tokens=1)
+        for picture in (file_of(label), file_of(Image.new("RGB", label.size, "white")))
+    ]
+    more = read.usage["prompt_tokens"] - blank.usage["prompt_tokens"]
+    assert more > len("图中文字：山谷柠檬味饮料 配料：水、白砂糖、柠檬酸、食用香精") / 2
