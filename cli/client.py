@@ -118,6 +118,12 @@ def image_part(path: Path) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{data}"}}
 
 
+def audio_part(path: Path) -> dict[str, Any]:
+    """A recording as a message part."""
+    data = base64.b64encode(path.read_bytes()).decode()
+    return {"type": "input_audio", "input_audio": {"data": data, "format": path.suffix.removeprefix(".")}}
+
+
 def user_message(text: str, images: list[Path]) -> Message:
     """A user message: the pictures first, then the text."""
     if not images:

@@ -71,12 +71,14 @@ def write_vision_bundle(folder: Path, seed: int = 0, config: VisionConfig | None
     return vision
 
 
-def write_speech_bundle(folder: Path, seed: int = 0, config: SpeechConfig | None = None) -> Path:
+def write_speech_bundle(
+    folder: Path, seed: int = 0, config: SpeechConfig | None = None, *, projector_size: int = 32
+) -> Path:
     """Writes `folder/tiny/speech` and returns it."""
     speech = folder / "tiny" / "speech"
     speech.mkdir(parents=True)
     characters = ["<S/S>", "<PAD>", "<UNK>", *"你好这是一个红苹果"]
-    config = config or SpeechConfig.tiny(len(characters), projector_size=32)
+    config = config or SpeechConfig.tiny(len(characters), projector_size)
     (speech / "config.json").write_text(json.dumps(config.to_dict()), encoding="utf-8")
     (speech / "characters.json").write_text(json.dumps(characters), encoding="utf-8")
     torch.manual_seed(seed)

@@ -7,7 +7,7 @@ from prometheus_client import REGISTRY
 
 import services.vision.metrics  # noqa: F401
 from deploy.validate.manifests import Manifests, selects
-from services.llm.engine.engine import EngineStats
+from services.llm.engine.stats import Distributions, EngineStats
 from services.llm.metrics import EngineCollector
 
 SUFFIXES = ("_bucket", "_count", "_sum", "_total")
@@ -37,7 +37,8 @@ def alerts_know_their_metrics(manifests: Manifests) -> Iterator[str]:
 
 
 def _exported() -> set[str]:
-    engine = EngineCollector(lambda: EngineStats(*[0] * len(EngineStats.__dataclass_fields__)))
+    nothing = EngineStats(*[0] * len(EngineStats.__dataclass_fields__))
+    engine = EngineCollector(lambda: nothing, Distributions())
     return {metric.name for source in (REGISTRY, engine) for metric in source.collect()}
 
 
