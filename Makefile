@@ -45,7 +45,7 @@ dev: $(DEV) $(TYPES) ## set-up plus what checks, tests and training need
 run: setup ## serve on http://127.0.0.1:8000 (ARGS="--port 9000 ...")
 	@exec $(BIN)/autoglm serve $(ARGS)
 
-demo: setup ## start everything, ask about two photos, show answers and timings, stop
+demo: setup ## start everything, ask about photos in writing and aloud, show answers and timings, stop
 	@exec $(BIN)/python examples/demo.py $(ARGS)
 
 test: dev ## run the whole test suite (ARGS="-k name", JOBS=4)
@@ -70,7 +70,7 @@ format: dev ## rewrite Python and proto files in the house style
 
 protos: $(STUBS) ## compile protos/ into protos/gen
 
-bench: setup ## measure start-up, photo questions, load, hand-off (BENCH=photo for one)
+bench: setup ## measure start-up, photo questions, load, hand-off (BENCH="engine versus interference" for others)
 	@for part in $(BENCH); do $(BIN)/python -m benchmarks $$part $(ARGS) || exit 1; done
 
 train: dev ## train the bundled model and export it (DATA=folder, MINUTES=90)
@@ -78,8 +78,9 @@ train: dev ## train the bundled model and export it (DATA=folder, MINUTES=90)
 	$(BIN)/python -m training train --data $(DATA) --minutes $(MINUTES)
 	$(BIN)/python -m training export
 
-eval: dev ## score the bundled model; the last line is JSON (DATA=folder)
-	@exec $(BIN)/python -m training eval --data $(DATA) $(ARGS)
+eval: dev ## score the bundled model, then its recogniser; tables, samples, a line of JSON each (DATA=folder)
+	@$(BIN)/python -m training eval --data $(DATA) $(ARGS)
+	@$(BIN)/python -m training.speech eval --data $(DATA)
 
 k8s-validate: dev ## build every overlay, check it against Kubernetes' schemas and the code; lint the Dockerfile
 	$(BIN)/hadolint deploy/Dockerfile

@@ -79,10 +79,14 @@ def eval_command(
     fonts: Annotated[
         Path | None, typer.Option(help="Chinese fonts to print labels in; none: no labels.", exists=True)
     ] = None,
+    made: Annotated[
+        Path | None,
+        typer.Option(help="Made speech to ask aloud with; none: no spoken questions.", exists=True),
+    ] = None,
     uniform_gate: Annotated[bool, typer.Option(help="Ablation: every gate weight equal.")] = False,
 ) -> None:
     """Prints scores, samples drawn by seed, and one JSON line."""
-    evaluate(data, icons or data / "icons", bundle, split, fonts, uniform_gate=uniform_gate)
+    evaluate(data, icons or data / "icons", bundle, split, fonts, made, uniform_gate=uniform_gate)
 
 
 @app.command("sheet")

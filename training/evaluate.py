@@ -14,6 +14,7 @@ from rich.table import Table
 from training.data.photos import Photo, list_photos, open_photo
 from training.data.solids import SOLIDS_PER_COLOUR, solid_names, solid_picture
 from training.evaluate_dialogues import evaluate_dialogues
+from training.evaluate_grounding import evaluate_grounding
 from training.evaluate_labels import evaluate_labels, list_fonts, text_reader
 from training.evaluate_scenes import evaluate_scenes
 from training.pipeline import Pipeline, Question
@@ -104,7 +105,14 @@ class Sample:
 
 
 def evaluate(
-    data: Path, icons: Path, bundle: Path, split: str, fonts: Path | None = None, *, uniform_gate: bool
+    data: Path,
+    icons: Path,
+    bundle: Path,
+    split: str,
+    fonts: Path | None = None,
+    made: Path | None = None,
+    *,
+    uniform_gate: bool,
 ) -> dict[str, float]:
     """Prints the report and returns the scores; see the module's docstring."""
     pipeline = Pipeline.open(bundle, uniform_gate=uniform_gate)
@@ -123,6 +131,10 @@ def evaluate(
         printed, read = evaluate_labels(pipeline, list_fonts(fonts), text_reader())
         scores |= printed
         samples += [Sample(*one) for one in read]
+    if made is not None:
+        spoken, heard = evaluate_grounding(pipeline, bundle, icons, made)
+        scores |= spoken
+        samples += [Sample(*one) for one in heard]
     _dialogues(pipeline, IDENTITY_TUNE if split == "tune" else IDENTITY_QUESTIONS, scores, samples)
     _report(scores, samples, {"bundle": bundle.name, "split": split, "uniform_gate": uniform_gate})
     return scores

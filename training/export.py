@@ -9,11 +9,15 @@ from safetensors.torch import save_file
 from services.llm.tokenizer import Tokenizer
 from services.vision.model.native import VisionConfig
 from training.model import JointModel
+from training.projector import add_projector
 from training.train import text_config
 
 
 def export(work: Path, bundle: Path) -> None:
-    """Exports the averaged weights of `work/checkpoint.pt` in float16."""
+    """Exports the averaged weights of `work/checkpoint.pt` in float16.
+
+    Where the bundle has a recogniser, its table into the language model is written anew.
+    """
     tokenizer = Tokenizer(work / "tokenizer.json")
     model = JointModel(VisionConfig(), text_config(tokenizer))
     model.load_state_dict(
@@ -29,6 +33,8 @@ def export(work: Path, bundle: Path) -> None:
     text |= {f"gate.{name}": tensor for name, tensor in model.gate.state_dict().items()}
     _write(bundle / "llm", text, model.decoder.config.to_dict())
     (bundle / "llm" / "tokenizer.json").write_bytes((work / "tokenizer.json").read_bytes())
+    if (bundle / "speech").is_dir():
+        add_projector(bundle)
 
 
 @torch.no_grad()
