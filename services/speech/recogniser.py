@@ -3,14 +3,12 @@
 Shapes: T feature frames, M mel bands, S encoder frames, D width, V characters.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from services.speech.alignment import align
-from services.speech.model.config import FeatureConfig
 from services.speech.model.decoder import BOUNDARY
 from services.speech.model.encoder import SUBSAMPLING, subsampled
 from services.speech.model.features import LogMel, normalise
@@ -24,6 +22,8 @@ from services.speech.vocabulary import Vocabulary
 BEAMS = 1
 PHRASE_BEAMS = 6
 """Phrases are found in texts that were second or third best at first."""
+QUIET_S, QUIET_LEVEL = 0.7, 3e-3
+"""Put around every clip: one cut off at its first and last sound makes the decoder invent words."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Recogniser:
         self.device = model.decoder.embedding.weight.device
         self.dtype = model.decoder.embedding.weight.dtype
         self._log_mel = LogMel(model.config.features).to(self.device)
-        self._shortest_samples = _shortest_samples(model.config.features)
+        self._quiet_N = _quiet(model.config.features.sample_rate).to(self.device)
         self._forbidden = torch.tensor(vocabulary.marks, device=self.device)
 
     @property
@@ -77,10 +77,10 @@ class Recogniser:
 
     @torch.inference_mode()
     def features(self, samples_N: torch.Tensor) -> torch.Tensor:
-        """Normalised features [T, M] of mono samples in -1..1 at the model's rate."""
-        missing = max(0, self._shortest_samples - len(samples_N))
-        padded_N = torch.nn.functional.pad(samples_N.to(self.device, torch.float32), (0, missing))
-        return normalise(self._log_mel(padded_N))
+        """Normalised features [T, M] of mono samples in -1..1 at the model's rate, quiet before and after."""
+        quiet_N = self._quiet_N * samples_N.abs().max().to(self.device)
+        framed_N = torch.cat((quiet_N, samples_N.to(self.device, torch.float32), quiet_N))
+        return normalise(self._log_mel(framed_N))
 
     @torch.inference_mode()
     def levels(self, samples_N: torch.Tensor) -> torch.Tensor:
@@ -146,9 +146,14 @@ class Recogniser:
         if not ids:
             return Hypothesis((), (), torch.zeros(0, self.config.projector_size, dtype=self.dtype))
         posteriors_NV, looks_LHNS = self.posteriors(states_SD, ids)
+        clip_s = max(0.0, len(states_SD) * self.frame_s - 2 * QUIET_S)
+
+        def place(frame: int) -> float:
+            return min(max(0.0, frame * self.frame_s - QUIET_S), clip_s)
+
         confidences = posteriors_NV[range(len(ids)), list(ids)].tolist()
         characters = tuple(
-            Character(self.vocabulary.characters[i], start * self.frame_s, end * self.frame_s, confidence)
+            Character(self.vocabulary.characters[i], place(start), place(end), confidence)
             for i, (start, end), confidence in zip(ids, align(looks_LHNS), confidences, strict=True)
         )
         return Hypothesis(tuple(ids), characters, self.model.project(posteriors_NV).cpu())
@@ -161,7 +166,7 @@ class Recogniser:
         return logits_NV[:-1].float().softmax(-1), looks_LHNS[:, :, :-1]
 
 
-def _shortest_samples(features: FeatureConfig) -> int:
-    """Fewer samples make no encoder frame."""
-    frames = next(frames for frames in itertools.count() if subsampled(frames) > 0)
-    return features.window + (frames - 1) * features.hop + 1
+def _quiet(rate: int) -> torch.Tensor:
+    """Faint noise, the same each time, for a loudest sample of 1."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(round(QUIET_S * rate), generator=generator) * QUIET_LEVEL

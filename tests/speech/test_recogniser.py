@@ -84,5 +84,5 @@ def test_no_text_has_no_rows(recogniser: Recogniser) -> None:
     assert (nothing.text, nothing.confidence, nothing.embedding_ND.shape) == ("", 0.0, (0, 32))
 
 
-def test_the_shortest_stretch_is_filled_up_with_silence(recogniser: Recogniser) -> None:
-    assert len(recogniser.encode_full(torch.ones(10))) == 1
+def test_the_shortest_stretch_stands_in_quiet(recogniser: Recogniser) -> None:
+    assert len(recogniser.encode_full(torch.ones(10))) > 1
