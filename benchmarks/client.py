@@ -5,6 +5,7 @@ import base64
 import json
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,7 +25,8 @@ class Reply:
 
     status: int = 0
     text: str = ""
-    first_token_s: float = 0.0
+    piece_s: list[float] = field(default_factory=list)
+    """When each piece of the text came."""
     total_s: float = 0.0
     complete: bool = False
     retry_after: str = ""
@@ -40,6 +42,26 @@ class Reply:
         return "refused" if self.status == 429 and self.retry_after.isdecimal() else "lost"
 
     @property
+    def first_token_s(self) -> float:
+        """When the first piece of the text came; 0 when none did."""
+        return self.piece_s[0] if self.piece_s else 0.0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the answer as the server counts them, else the pieces that came."""
+        return int(self.usage.get("completion_tokens") or len(self.piece_s))
+
+    @property
+    def token_s(self) -> float:
+        """Mean time per token after the first; 0 for an answer of one."""
+        return (self.piece_s[-1] - self.piece_s[0]) / (self.tokens - 1) if len(self.piece_s) > 1 else 0.0
+
+    @property
+    def pauses(self) -> list[float]:
+        """Time between one piece and the next."""
+        return [later - earlier for earlier, later in pairwise(self.piece_s)]
+
+    @property
     def receipt(self) -> dict[str, Any]:
         """The way the request took; empty from other servers."""
         receipt: dict[str, Any] = self.extension.get("receipt", {})
@@ -47,23 +69,24 @@ class Reply:
 
 
 class Client:
-    """Asks one server, as many questions at a time as it is given."""
+    """Asks one server, as many questions at a time as it is given; `model` for servers that list none."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, model: str = "") -> None:
         self._http = httpx.AsyncClient(
             base_url=url.rstrip("/"),
             timeout=TIMEOUT_S,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
             trust_env=False,
         )
-        self._model = ""
+        self._model = model
 
     async def __aenter__(self) -> Self:
-        try:
-            models = (await self._http.get("/v1/models")).raise_for_status().json()
-        except (httpx.HTTPError, ValueError) as error:
-            raise BenchmarkError(f"No list of models from {self._http.base_url}: {error}") from error
-        self._model = models["data"][0]["id"]
+        if not self._model:
+            try:
+                models = (await self._http.get("/v1/models")).raise_for_status().json()
+                self._model = models["data"][0]["id"]
+            except (httpx.HTTPError, ValueError, LookupError) as error:
+                raise BenchmarkError(f"No list of models from {self._http.base_url}: {error}") from error
         return self
 
     async def __aexit__(
@@ -84,7 +107,7 @@ class Client:
         try:
             async with self._http.stream("POST", "/v1/chat/completions", json=body) as response:
                 await _read(response, reply, started)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, ValueError, LookupError) as error:  # no connection, or no such event
             reply.error = {"message": repr(error)}
         reply.total_s = time.monotonic() - started
         return reply
@@ -117,6 +140,7 @@ async def _read(response: httpx.Response, reply: Reply, started: float) -> None:
     if response.is_error:
         reply.error = _error(await response.aread())
         return
+    finished = False
     async for line in response.aiter_lines():
         data = line.removeprefix("data: ")
         if data == line:
@@ -125,19 +149,25 @@ async def _read(response: httpx.Response, reply: Reply, started: float) -> None:
             reply.complete = True
             return
         event = json.loads(data)
-        reply.error = event.get("error") or reply.error
+        reply.error = _as_error(event.get("error")) or reply.error
         reply.usage = event.get("usage") or reply.usage
         reply.extension = event.get("autoglm") or reply.extension
         for choice in event.get("choices", ()):
-            text = choice["delta"].get("content") or ""
-            if text and not reply.text:
-                reply.first_token_s = time.monotonic() - started
-            reply.text += text
+            finished = finished or bool(choice.get("finish_reason"))
+            if text := choice["delta"].get("content"):
+                reply.piece_s.append(time.monotonic() - started)
+                reply.text += text
+    reply.complete = finished and not reply.error  # `transformers serve` writes no [DONE]
 
 
 def _error(body: bytes) -> dict[str, Any]:
     try:
-        error: dict[str, Any] = json.loads(body)["error"]
+        error = _as_error(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
         return {"message": body[:200].decode(errors="replace")}
     return error
+
+
+def _as_error(error: Any) -> dict[str, Any]:
+    """Some servers send no object but its message."""
+    return error if isinstance(error, dict) else {"message": str(error)} if error else {}

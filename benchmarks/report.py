@@ -2,6 +2,7 @@
 
 import json
 import platform
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,10 +15,22 @@ from cli.topology import available_cores
 Row = dict[str, Any]
 
 
-def spread(values: Sequence[float]) -> Row:
-    """Median and 95th percentile."""
-    p50, p95 = np.percentile(values, (50, 95))
-    return {"p50": round(float(p50), 3), "p95": round(float(p95), 3)}
+def spread(values: Sequence[float], *percents: int) -> Row:
+    """The percentiles asked for; else the median and the 95th."""
+    percents = percents or (50, 95)
+    found = np.percentile(values, percents)
+    return {f"p{percent}": round(float(value), 3) for percent, value in zip(percents, found, strict=True)}
+
+
+def spread_ms(name: str, seconds: Sequence[float], *percents: int) -> Row:
+    """The same in milliseconds, as columns of a table; 0 where nothing was measured."""
+    found = spread([second * 1e3 for second in seconds] or [0.0], *percents)
+    return {f"{name}_{percent}_ms": round(value, 1) for percent, value in found.items()}
+
+
+def tell(line: str) -> None:
+    """Says how far it is, where it is in nobody's way."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def show(benchmark: str, /, *, facts: Row | None = None, **tables: Sequence[Row]) -> None:

@@ -1,57 +1,46 @@
 """Against a server that says exactly what it is told to."""
 
-import asyncio
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
-
 import pytest
 
 from benchmarks.client import Client, Reply, user
 from benchmarks.errors import BenchmarkError
 from benchmarks.pictures import solid
-
-MODELS = b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"data": [{"id": "some-model"}]}'
-STREAM = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream\r\n\r\n"
-
-
-@asynccontextmanager
-async def saying(answer: bytes, models: bytes = MODELS) -> AsyncIterator[str]:
-    """A server that gives one answer to every question, and its address."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            writer.write(models if head.startswith(b"GET") else answer)
-            await writer.drain()
-        finally:
-            writer.close()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+from tests.benchmarks.scripted import DONE, STREAM, events, piece, saying
 
 
 async def reply_to(answer: bytes) -> Reply:
-    async with saying(answer) as url, Client(url) as client:
+    async with saying(lambda body: answer) as url, Client(url) as client:
         return await client.ask(user("你好"))
-
-
-def events(*bodies: dict[str, Any]) -> bytes:
-    return b"".join(b"data: %b\n\n" % json.dumps(body).encode() for body in bodies)
-
-
-def piece(text: str) -> dict[str, Any]:
-    return {"choices": [{"delta": {"content": text}}]}
 
 
 async def test_an_answer_that_reaches_its_end_is_answered() -> None:
     last = {"choices": [], "usage": {"completion_tokens": 2}, "autoglm": {"receipt": {"steps": 2}}}
-    reply = await reply_to(STREAM + events(piece("你"), piece("好"), last) + b"data: [DONE]\n\n")
+    reply = await reply_to(STREAM + events(piece("你"), piece("好"), last) + DONE)
     assert (reply.outcome, reply.text) == ("answered", "你好")
     assert reply.usage == {"completion_tokens": 2}
     assert reply.receipt == {"steps": 2}
     assert 0 < reply.first_token_s <= reply.total_s
+
+
+async def test_time_per_token_counts_from_the_first_piece_to_the_last() -> None:
+    reply = Reply(piece_s=[1.0, 1.5, 3.0], usage={"completion_tokens": 5})
+    assert (reply.first_token_s, reply.tokens, reply.token_s) == (1.0, 5, 0.5)
+    assert reply.pauses == [0.5, 1.5]
+
+
+async def test_without_usage_a_piece_counts_as_a_token() -> None:
+    assert Reply(piece_s=[1.0, 1.5]).tokens == 2
+
+
+async def test_an_answer_may_end_with_a_reason_instead_of_a_last_word() -> None:
+    last = {"choices": [{"delta": {}, "finish_reason": "length"}]}
+    assert (await reply_to(STREAM + events(piece("你"), last))).outcome == "answered"
+    assert (await reply_to(STREAM + events(piece("你"), last, {"error": "no more"}))).outcome == "lost"
+
+
+async def test_what_is_no_event_is_lost_and_says_why() -> None:
+    reply = await reply_to(STREAM + b"data: {nonsense\n\n")
+    assert (reply.outcome, "JSONDecodeError" in reply.error["message"]) == ("lost", True)
 
 
 async def test_a_stream_that_breaks_off_is_lost() -> None:
@@ -76,7 +65,7 @@ async def test_no_answer_at_all_is_lost() -> None:
 
 async def test_a_server_without_models_is_no_server() -> None:
     missing = b"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n"
-    async with saying(b"", models=missing) as url:
+    async with saying(lambda body: b"", models=missing) as url:
         with pytest.raises(BenchmarkError, match="No list of models"):
             await Client(url).__aenter__()
 
