@@ -33,7 +33,7 @@ def write_contact_sheet(data: Path, icons: Path, bundle: Path, font: Path, out: 
     asked = [QUESTIONS[index % len(QUESTIONS)] for index in range(len(pictures))]
     questions = [Question((question,), (index,)) for index, question in enumerate(asked)]
     said = pipeline.answer(questions, pipeline.encode(pictures))
-    sheet(pictures, said, ImageFont.truetype(str(font), FONT_SIZE)).save(out, optimize=True)
+    sheet(pictures, said, ImageFont.truetype(str(font), FONT_SIZE)).quantize(128).save(out, optimize=True)
 
 
 def sheet(pictures: Sequence[Image.Image], said: Sequence[str], font: ImageFont.FreeTypeFont) -> Image.Image:

@@ -10,9 +10,9 @@ from typing import TypeVar
 import structlog
 import torch
 
+from servicekit.batching import Batcher
 from servicekit.errors import Unavailable
 from services.speech import metrics
-from services.speech.batching import Batcher
 from services.speech.checkpoint import Checkpoint, CheckpointError
 from services.speech.model.streaming import Heard as HeardChunk
 from services.speech.model.streaming import StreamState

@@ -11,9 +11,9 @@ import structlog
 import torch
 from torch import nn
 
+from servicekit.batching import Batcher
 from servicekit.errors import Unavailable
 from services.vision import metrics
-from services.vision.batching import Batcher
 from services.vision.checkpoint import Checkpoint, CheckpointError, Prepared
 
 log = structlog.get_logger(__name__)

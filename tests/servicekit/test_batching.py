@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.vision.batching import Batcher
+from servicekit.batching import Batcher
 
 
 class Double:
