@@ -10,6 +10,7 @@ from google.protobuf import duration_pb2
 
 from autoglm.speech.v1 import speech_pb2, speech_pb2_grpc
 from servicekit.breaker import Breaker
+from servicekit.call_status import CallStatus
 from servicekit.errors import ServiceError, Unavailable, Unimplemented, from_rpc_error
 
 MODEL_TIMEOUT_S = 5.0
@@ -143,13 +144,14 @@ class SpeechClient:
 
         with self._breaker.guard() as answered:
             call = self._stub.StreamTranscribe(requests(), timeout=timeout_s)
+            status = CallStatus(call)
             try:
                 async for response in call:
                     answered()
                     if event := _event(response):
                         yield event
             except grpc.aio.AioRpcError as error:
-                raise failure or self._named(error) from error
+                raise failure or self._named(await status.told(error)) from error
             finally:
                 call.cancel()
         if failure:

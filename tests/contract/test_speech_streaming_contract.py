@@ -17,6 +17,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from autoglm.speech.v1 import speech_pb2, speech_pb2_grpc
+from servicekit.call_status import CallStatus
 from servicekit.channel import open_channel
 from servicekit.server import running
 from services.speech import metrics
@@ -89,7 +90,11 @@ def pieces(data: bytes, *widths: int, seed: int = 0) -> list[Request]:
 
 async def hear(stub: Stub, requests: Sequence[Request]) -> list[Response]:
     call = stub.StreamTranscribe(iter(requests), timeout=LIMIT_S)
-    return [response async for response in call]
+    status = CallStatus(call)
+    try:
+        return [response async for response in call]
+    except grpc.aio.AioRpcError as error:
+        raise await status.told(error) from error
 
 
 def finals(responses: Sequence[Response]) -> list[speech_pb2.StreamTranscribeResult]:
