@@ -44,7 +44,7 @@ def prepare(
     """Builds the tokenizer and caches what the frozen part of the stem sees."""
     for style, licence in LICENCES.items():
         typer.echo(f"drawings: {style}, {licence}")
-    cache_scenes(data, icons or data / "icons", work / "features")
+    cache_scenes(data, icons or data / "icons", work / "features", workers)
     cache_features(data, work / "features", workers)
     build_tokenizer(_texts(data, work / "features"), work / "tokenizer.json")
 
@@ -65,9 +65,13 @@ def train_command(
 
 
 @app.command("export")
-def export_command(work: Work = WORK, bundle: Bundle = BUNDLE) -> None:
+def export_command(
+    work: Work = WORK,
+    bundle: Bundle = BUNDLE,
+    int8: Annotated[bool, typer.Option(help="Matrices in int8: half the size on disk.")] = False,
+) -> None:
     """Writes the averaged weights as a bundle."""
-    export(work, bundle)
+    export(work, bundle, int8=int8)
 
 
 @app.command("eval")

@@ -6,16 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from services.llm.model.attention import DenseAttention
 from services.llm.model.config import DecoderConfig
 from services.llm.model.decoder import Decoder
 from services.llm.model.fusion import GatingUnit
 from services.vision.model.native import VisionConfig, VisionEncoder
+from training.gaze import Gaze
 from training.samples import IGNORE, Batch
 from training.vision.stem_weights import load_lite2
 
 LABEL_SMOOTHING = 0.1
 GATE_BALANCE = 0.05
+GAZE = 0.3
 
 
 class JointModel(nn.Module):
@@ -60,7 +61,7 @@ class JointModel(nn.Module):
         scales_BT = torch.ones_like(batch.weights_BT).index_add(0, batch.gate_row_G, scales_GT - 1)
         x_BTD = x_BTD * scales_BT.unsqueeze(-1)
         x_BTD = F.dropout(x_BTD, dropout, self.training)
-        attend = DenseAttention(batch.mask_BTT, dropout if self.training else 0.0)
+        attend = Gaze(batch, dropout if self.training else 0.0)
         hidden_BTD = self.decoder(x_BTD, batch.positions_BT, attend)
         wanted = batch.targets_BT != IGNORE
         logits = self.decoder.logits(hidden_BTD[wanted])
@@ -68,7 +69,8 @@ class JointModel(nn.Module):
         if not self.training:
             return F.cross_entropy(logits, targets)
         balance = -weights_G3[weights_G3 > 0].log().sum() / max(1, len(weights_G3))
-        return F.cross_entropy(logits, targets, label_smoothing=LABEL_SMOOTHING) + GATE_BALANCE * balance
+        loss = F.cross_entropy(logits, targets, label_smoothing=LABEL_SMOOTHING) + GATE_BALANCE * balance
+        return loss + GAZE * attend.loss
 
     def _embed(self, batch: Batch) -> torch.Tensor:
         """Token embeddings; what was heard unsurely lies between two of them."""

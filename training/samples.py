@@ -35,6 +35,7 @@ class Sample:
 
     others, weights: a heard token is `weight` of `ids` and the rest of `others`. spans: 0, or which medium of
     the row the token belongs to, from 1. gates: per message with media, the modality of each of its tokens.
+    seen_at: tokens of the pictures, counted through, that show what the answers are about, if it is known.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -46,6 +47,7 @@ class Sample:
     spans: list[int] = field(default_factory=list)
     pictures: list[tuple[int, int]] = field(default_factory=list)
     gates: list[list[int]] = field(default_factory=list)
+    seen_at: tuple[int, ...] | None = None
 
     def append(self, ids: Sequence[int], targets: Sequence[int], branch: int, position: int) -> None:
         """Adds plain tokens."""
@@ -89,8 +91,11 @@ class SampleBuilder:
         last, single = turns[-1], len(turns) == 1
         if rng.random() < WITH_THOUGHT:
             kept = THOUGHTS if single else 1
-            return self._sample(messages, last.answers[:kept], last.thoughts[:kept], heard)
-        return self._sample(messages, last.answers if single else last.answers[:1], (), heard)
+            sample = self._sample(messages, last.answers[:kept], last.thoughts[:kept], heard)
+        else:
+            sample = self._sample(messages, last.answers if single else last.answers[:1], (), heard)
+        sample.seen_at = last.seen_at
+        return sample
 
     def dialogue(self, dialogue: Dialogue, rng: random.Random) -> Sample:
         """Without a picture; every reply is learned."""
@@ -179,8 +184,9 @@ class SampleBuilder:
 class Batch:
     """B samples padded to T tokens, and G gates.
 
-    image_BT marks the tokens of pictures. gate_row_G says which sample a gate belongs to, modality_GT which
-    tokens it weighs.
+    image_BT marks the tokens of pictures, seen_BT those that show what the answers are about, or the first
+    token of the row if nothing does. answer_BT marks the tokens of answers. gate_row_G says which sample a
+    gate belongs to, modality_GT which tokens it weighs.
     """
 
     ids_BT: torch.Tensor
@@ -190,6 +196,8 @@ class Batch:
     targets_BT: torch.Tensor
     mask_BTT: torch.Tensor
     image_BT: torch.Tensor
+    seen_BT: torch.Tensor
+    answer_BT: torch.Tensor
     gate_row_G: torch.Tensor
     modality_GT: torch.Tensor
 
@@ -214,6 +222,11 @@ def collate(samples: Sequence[Sample]) -> Batch:
     for index, sample in enumerate(samples):
         for start, end in sample.pictures:
             image_BT[index, start:end] = True
+    seen_BT = torch.zeros_like(image_BT)
+    for index, sample in enumerate(samples):
+        if sample.seen_at is not None:
+            tokens = [at for start, end in sample.pictures for at in range(start, end)]
+            seen_BT[index, [tokens[place] for place in sample.seen_at] or [0]] = True
     gates = [(index, gate) for index, sample in enumerate(samples) for gate in sample.gates]
     return Batch(
         ids_BT=pad([sample.ids for sample in samples], 0),
@@ -223,6 +236,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
         targets_BT=pad([sample.targets for sample in samples], IGNORE),
         mask_BTT=mask_BTT | (same_BTT & (spans_BT > 0).unsqueeze(2)),
         image_BT=image_BT,
+        seen_BT=seen_BT,
+        answer_BT=branches_BT > 0,
         gate_row_G=torch.tensor([index for index, _ in gates], dtype=torch.long),
         modality_GT=pad([gate for _, gate in gates], NO_MODALITY)
         if gates

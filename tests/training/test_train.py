@@ -7,25 +7,29 @@ import pytest
 import torch
 
 from services.llm.tokenizer import Tokenizer
+from training.alignment import ABSENT, PRESENT, UNKNOWN, Aligner
+from training.batches import Step
 from training.data.dialogues import Dialogue
 from training.data.hearing import Hearing
 from training.data.turns import Turn
 from training.model import JointModel
-from training.samples import Batch, SampleBuilder, collate
+from training.samples import SampleBuilder, collate
 from training.train import Trainer
 
 
 @pytest.fixture
-def batch(tokenizer: Tokenizer) -> Batch:
+def step(tokenizer: Tokenizer, model: JointModel, monkeypatch: pytest.MonkeyPatch) -> Step:
+    monkeypatch.setattr("training.train.FROZEN_STAGES", 1)  # of the tiny stem's two
     builder, rng = SampleBuilder(tokenizer, 4, Hearing("")), random.Random(0)
     photos = [builder.pictures([Turn("这是什么？", ("苹果。",), ("红。",))], rng) for _ in range(2)]
-    return collate([*photos, builder.dialogue(Dialogue(("你好", "很高兴"), ""), rng)])
+    batch = collate([*photos, builder.dialogue(Dialogue(("你好", "很高兴"), ""), rng)])
+    at_P9W = torch.tensor([[[PRESENT, ABSENT]] * 4] * 2)
+    return Step(torch.randn(2, 4, 8, 8), at_P9W, torch.full((2, 2), UNKNOWN), batch)
 
 
 @pytest.fixture
-def maps(model: JointModel, monkeypatch: pytest.MonkeyPatch) -> torch.Tensor:
-    monkeypatch.setattr("training.train.FROZEN_STAGES", 1)  # of the tiny stem's two
-    return torch.randn(2, 4, 8, 8)
+def aligner(tokenizer: Tokenizer) -> Aligner:
+    return Aligner(("红色", "苹果"), tokenizer)
 
 
 def moved(before: dict[str, torch.Tensor], model: JointModel) -> set[str]:
@@ -38,40 +42,40 @@ def copy_of(model: JointModel) -> dict[str, torch.Tensor]:
 
 
 def test_the_first_stage_leaves_the_stem_alone_and_the_second_moves_its_end(
-    model: JointModel, batch: Batch, maps: torch.Tensor, tmp_path: Path
+    model: JointModel, aligner: Aligner, step: Step, tmp_path: Path
 ) -> None:
-    trainer = Trainer(model, tmp_path / "checkpoint.pt", minutes=1)
+    trainer = Trainer(model, tmp_path / "checkpoint.pt", minutes=1, aligner=aligner)
     before = copy_of(model)
-    trainer.learn(maps, batch)
+    trainer.learn(step)
     assert moved(before, model) == {"vision", "decoder", "gate"}
     stem = [name for name in before if name.startswith("vision.stem")]
     assert all(torch.equal(before[name], model.state_dict()[name]) for name in stem)
 
     trainer.advance()
-    trainer.learn(maps, batch)
+    trainer.learn(step)
     changed = {name for name in stem if not torch.equal(before[name], model.state_dict()[name])}
     assert changed
     assert all(name.startswith("vision.stem.stages.1.") for name in changed)
 
 
 def test_a_checkpoint_goes_on_where_it_stopped(
-    model: JointModel, batch: Batch, maps: torch.Tensor, tmp_path: Path
+    model: JointModel, aligner: Aligner, step: Step, tmp_path: Path
 ) -> None:
-    trainer = Trainer(model, tmp_path / "checkpoint.pt", minutes=1)
-    trainer.learn(maps, batch)
+    trainer = Trainer(model, tmp_path / "checkpoint.pt", minutes=1, aligner=aligner)
+    trainer.learn(step)
     trainer.spent_s = 7.0
     trainer.save()
     torch.manual_seed(1)
-    expected = trainer.learn(maps, batch)
+    expected = trainer.learn(step)
 
-    again = Trainer(model, tmp_path / "checkpoint.pt", minutes=1)
+    again = Trainer(model, tmp_path / "checkpoint.pt", minutes=1, aligner=aligner)
     again.resume()
     torch.manual_seed(1)
     assert (again.spent_s, again.step) == (7.0, 1)
-    assert again.learn(maps, batch) == pytest.approx(expected, rel=1e-5)
+    assert again.learn(step) == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_loss_falls(model: JointModel, batch: Batch, maps: torch.Tensor, tmp_path: Path) -> None:
-    trainer = Trainer(model, tmp_path / "checkpoint.pt", minutes=1)
-    losses = [trainer.learn(maps, batch) for _ in range(60)]
+def test_the_loss_falls(model: JointModel, aligner: Aligner, step: Step, tmp_path: Path) -> None:
+    trainer = Trainer(model, tmp_path / "checkpoint.pt", minutes=1, aligner=aligner)
+    losses = [trainer.learn(step) for _ in range(60)]
     assert sum(losses[-5:]) < sum(losses[:5])

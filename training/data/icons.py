@@ -15,13 +15,26 @@ from PIL import Image
 
 from training.data.things import THINGS, Thing
 
-TRAIN_STYLES = ("noto", "twemoji", "fluent-emoji-flat", "fluent-emoji")
+TRAIN_STYLES = (
+    "noto",
+    "twemoji",
+    "fluent-emoji-flat",
+    "fluent-emoji",
+    "noto-v1",
+    "emojione",
+    "fxemoji",
+    "streamline-emojis",
+)
 EVAL_STYLE = "openmoji"  # never trained on
 LICENCES = {
     "noto": "Apache-2.0",
     "twemoji": "CC BY 4.0",
     "fluent-emoji-flat": "MIT",
     "fluent-emoji": "MIT",
+    "noto-v1": "Apache-2.0",
+    "emojione": "CC BY 4.0",
+    "fxemoji": "Apache-2.0",
+    "streamline-emojis": "CC BY 4.0",
     "openmoji": "CC BY-SA 4.0 (evaluation only)",
 }
 SIDE = 96

@@ -8,7 +8,7 @@ from training.data.photo_facts import agreed_things, things_in
 from training.data.photos import Photo
 from training.data.questions import DESCRIBE, ask
 from training.data.scene_questions import describe
-from training.data.scenes import Scene
+from training.data.scenes import PLACES, Scene
 from training.data.things import THINGS
 from training.data.turns import Turn
 
@@ -77,4 +77,12 @@ def _which(first: Known, second: Known, rng: random.Random) -> Turn | None:
     names, answer, thought = rng.choices(cases, weights)[0]
     name = rng.choice(sorted(names))
     question = rng.choice(_WHICH).format(x=name)
-    return Turn(question, (answer.format(x=name),), (thought.format(x=name),), pictures=2)
+    seen_at = None
+    if isinstance(first.picture, Scene) and isinstance(second.picture, Scene):
+        after = (len(PLACES) + place for place in _places(second.picture, name))
+        seen_at = (*_places(first.picture, name), *after)
+    return Turn(question, (answer.format(x=name),), (thought.format(x=name),), pictures=2, seen_at=seen_at)
+
+
+def _places(scene: Scene, name: str) -> list[int]:
+    return [place for group in scene.groups if group.thing.name == name for place in group.places]

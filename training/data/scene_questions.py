@@ -53,13 +53,13 @@ _KINDS = ("这些东西属于哪一类？", "它是动物还是水果？", "{x}�
 def ask_scene(scene: Scene, rng: random.Random) -> list[Turn]:
     """A conversation about one scene, one to three turns."""
     makers: tuple[tuple[Callable[[Scene, random.Random], Turn], int], ...] = (
-        (describe, 16),
-        (detail, 8),
-        (colour, 16),
+        (describe, 12),
+        (detail, 6),
+        (colour, 12),
         (count, 14),
-        (where, 14),
-        (exists, 14),
-        (what_is_at, 8),
+        (where, 22),
+        (exists, 24),
+        (what_is_at, 10),
         (want, 20),
     )
     chosen = rng.choices(*zip(*makers, strict=True), k=rng.choices((1, 2, 3), (60, 28, 12))[0])
@@ -97,7 +97,8 @@ def colour(scene: Scene, rng: random.Random) -> Turn:
         return exists(scene, rng)
     group = rng.choice(clear)
     answer = f"{group.thing.name}是{group.colour}的。"
-    return Turn(_fill(rng.choice(_COLOUR), group.thing), (answer,), (_seen(group),))
+    question = _fill(rng.choice(_COLOUR), group.thing)
+    return Turn(question, (answer,), (_seen(group),), seen_at=group.places)
 
 
 def count(scene: Scene, rng: random.Random) -> Turn:
@@ -106,7 +107,8 @@ def count(scene: Scene, rng: random.Random) -> Turn:
     total = sum(group.count for group in scene.of(thing))
     answer = f"有{NUMBERS[total]}{thing.measure}{thing.name}。" if total else f"图里没有{thing.name}。"
     thought = "".join(_seen(group) for group in scene.of(thing)) or f"没有看到{thing.name}。"
-    return Turn(_fill(rng.choice(_COUNT), thing), (answer,), (thought,))
+    question = _fill(rng.choice(_COUNT), thing)
+    return Turn(question, (answer,), (thought,), seen_at=scene.places_of(thing))
 
 
 def where(scene: Scene, rng: random.Random) -> Turn:
@@ -114,12 +116,13 @@ def where(scene: Scene, rng: random.Random) -> Turn:
     if rng.random() < 0.12:
         thing = _absent(scene, rng)
         answer = f"图里没有{thing.name}。"
-        return Turn(_fill(rng.choice(_WHERE), thing), (answer,), (f"没有看到{thing.name}。",))
+        question = _fill(rng.choice(_WHERE), thing)
+        return Turn(question, (answer,), (f"没有看到{thing.name}。",), seen_at=())
     group = rng.choice(scene.groups)
     alone = len(scene.of(group.thing)) == 1
     name = group.thing.name if alone else _coloured(group)
     question = rng.choice(_WHERE).format(x=name)
-    return Turn(question, (f"{name}在{_places(group)}。",), (_seen(group),))
+    return Turn(question, (f"{name}在{_places(group)}。",), (_seen(group),), seen_at=group.places)
 
 
 def exists(scene: Scene, rng: random.Random) -> Turn:
@@ -132,7 +135,8 @@ def exists(scene: Scene, rng: random.Random) -> Turn:
         groups = scene.of(thing)
         answer = f"有，{_listed([f'{_places(g)}有{phrase(g)}' for g in groups], '，')}。"
         thought = "".join(map(_seen, groups))
-    return Turn(_fill(rng.choice(_EXISTS), thing), (answer,), (thought,))
+    question = _fill(rng.choice(_EXISTS), thing)
+    return Turn(question, (answer,), (thought,), seen_at=scene.places_of(thing))
 
 
 def what_is_at(scene: Scene, rng: random.Random) -> Turn:
@@ -142,10 +146,10 @@ def what_is_at(scene: Scene, rng: random.Random) -> Turn:
     name = PLACES[place] if rng.random() < 0.7 else _SAID.get(PLACES[place], PLACES[place])
     question = rng.choice(_AT).format(p=name)
     if place not in at:
-        return Turn(question, (f"{PLACES[place]}什么都没有。",), (_thought(scene),))
+        return Turn(question, (f"{PLACES[place]}什么都没有。",), (_thought(scene),), seen_at=(place,))
     group = at[place]
     one = f"一{group.thing.measure}{_coloured(group)}"
-    return Turn(question, (f"{PLACES[place]}是{one}。",), (_seen(group),))
+    return Turn(question, (f"{PLACES[place]}是{one}。",), (_seen(group),), seen_at=(place,))
 
 
 def want(scene: Scene, rng: random.Random) -> Turn:
@@ -161,7 +165,8 @@ def want(scene: Scene, rng: random.Random) -> Turn:
             thing, wanted = _absent(scene, rng), rng.choice((None, None, rng.choice(COLOURS)))
     name = f"{wanted}的{thing.name}" if wanted else thing.name
     question = rng.choice(_WANT).format(x=name, m=thing.measure)
-    return Turn(question, (answer_want(scene, thing, wanted),), (want_thought(scene, thing, wanted),))
+    said, thought = answer_want(scene, thing, wanted), want_thought(scene, thing, wanted)
+    return Turn(question, (said,), (thought,), seen_at=scene.places_of(thing, wanted))
 
 
 def answer_want(scene: Scene, thing: Thing, wanted: str | None) -> str:

@@ -1,7 +1,7 @@
 """Scenes rendered from drawings: up to six things on a grid of nine places, and what is true of them."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -29,6 +29,7 @@ ENGLISH_PLACES = (
 _BY_NAME = {thing.name: thing for thing in THINGS}
 
 Drawings = Mapping[tuple[str, str], Image.Image]
+Finish = Callable[[Image.Image, random.Random], Image.Image]
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ class Scene:
         """The groups of one kind; they differ in colour."""
         return [group for group in self.groups if group.thing == thing]
 
+    def places_of(self, thing: Thing, colour: str | None = None) -> tuple[int, ...]:
+        """Where things of one kind stand; of one colour, if one is given."""
+        return tuple(p for g in self.of(thing) if colour in (None, g.colour) for p in g.places)
+
     def to_dict(self) -> dict[str, Any]:
         return {"groups": [[g.thing.name, g.colour, list(g.places)] for g in self.groups]}
 
@@ -67,10 +72,22 @@ class Scene:
 
 
 class SceneMaker:
-    """Draws scenes from given drawings; the same seed gives the same scene."""
+    """Draws scenes from given drawings; the same seed gives the same scene.
 
-    def __init__(self, drawings: Drawings, styles: Sequence[str], photos: Sequence[Image.Image] = ()):
-        self._drawings, self._styles, self._photos = drawings, styles, photos
+    finish: a last touch to every drawing.
+    """
+
+    def __init__(
+        self,
+        drawings: Drawings,
+        styles: Sequence[str],
+        photos: Sequence[Image.Image] = (),
+        finish: Finish | None = None,
+    ):
+        self._drawings, self._styles, self._photos, self._finish = drawings, styles, photos, finish
+        self._things = {
+            style: [thing for thing in THINGS if (style, thing.name) in drawings] for style in styles
+        }
 
     def make(self, seed: int) -> tuple[Image.Image, Scene]:
         """A picture of SIDE x SIDE, and what it shows."""
@@ -79,7 +96,7 @@ class SceneMaker:
         picture = self._background(rng)
         free = rng.sample(range(GRID * GRID), GRID * GRID)
         groups: list[Group] = []
-        for thing in self._kinds(rng):
+        for thing in self._kinds(self._things[style], rng):
             wanted = rng.choices((1, 2, 3, 4, 5, 6), (58, 18, 10, 6, 4, 4))[0]
             count = min(wanted, MOST - sum(group.count for group in groups))
             drawing = self._drawings[style, thing.name]
@@ -88,6 +105,8 @@ class SceneMaker:
             colour = colour_of(drawing)
             if count < 1 or any(g.thing == thing and g.colour == colour for g in groups):
                 continue
+            if self._finish:
+                drawing = self._finish(drawing, rng)
             places = tuple(sorted(free.pop() for _ in range(count)))
             size = rng.randint(44, 60)
             for place in places:
@@ -96,8 +115,8 @@ class SceneMaker:
         return _as_photo(picture, rng), Scene(tuple(groups))
 
     @staticmethod
-    def _kinds(rng: random.Random) -> list[Thing]:
-        kinds = rng.sample(THINGS, rng.choices((1, 2, 3, 4), (25, 35, 28, 12))[0])
+    def _kinds(things: Sequence[Thing], rng: random.Random) -> list[Thing]:
+        kinds = rng.sample(things, rng.choices((1, 2, 3, 4), (25, 35, 28, 12))[0])
         if kinds[0].tintable and rng.random() < 0.3:  # a second one, in another colour
             kinds.append(kinds[0])
         return kinds

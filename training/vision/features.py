@@ -8,7 +8,9 @@ Rendered scenes have one view, `scenes.npy`, and what they show in `scenes.jsonl
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from services.vision.images import fit_square
 from services.vision.model.stem import ConvStem, SameConv
 from training.data.icons import TRAIN_STYLES, draw_all
 from training.data.photos import augment, list_photos, open_photo
+from training.data.restyle import restyle
 from training.data.scenes import Scene, SceneMaker
 from training.vision.stem_weights import HEAD_WIDTH, load_lite2
 
@@ -27,8 +30,9 @@ VIEWS = 8
 FROZEN_STAGES = 5
 SIDE = 192
 BATCH = 8
-SCENES = 12_000
+SCENES = 24_000
 SCENE_BACKGROUNDS = 300
+SCENE_SHARE = 2_000  # drawn at a stretch by one worker
 
 
 def cache_features(data: Path, out: Path, workers: int) -> None:
@@ -44,26 +48,17 @@ def open_features(out: Path) -> list[np.ndarray]:
     return [np.load(out / f"middle_{view}.npy") for view in range(VIEWS)]
 
 
-def cache_scenes(data: Path, icons: Path, out: Path) -> None:
+def cache_scenes(data: Path, icons: Path, out: Path, workers: int) -> None:
     """Writes the rendered scenes of training, seeds 0 to SCENES, unless they are there."""
     if (out / "scenes.npy").exists():
         return
-    torch.set_num_threads(1)
-    photos = [photo for photo in list_photos(data) if photo.kind == "scene" and photo.split == "train"]
-    step = len(photos) // SCENE_BACKGROUNDS
-    backgrounds = [open_photo(data, photo) for photo in photos[::step]]
-    maker = SceneMaker(draw_all(icons, TRAIN_STYLES), TRAIN_STYLES, backgrounds)
-    scenes: list[Scene] = []
-
-    def draw(seed: int) -> Image.Image:
-        picture, scene = maker.make(seed)
-        scenes.append(scene)
-        return picture
-
+    out.mkdir(parents=True, exist_ok=True)
     partial = out / "scenes.partial.npy"
-    maps = np.lib.format.open_memmap(partial, "w+", np.float16, _shape(SCENES))
-    _fill(maps, range(SCENES), draw, "scenes")
-    lines = [json.dumps(scene.to_dict(), ensure_ascii=False) + "\n" for scene in scenes]
+    np.lib.format.open_memmap(partial, "w+", np.float16, _shape(SCENES)).flush()
+    seeds = [range(start, min(start + SCENE_SHARE, SCENES)) for start in range(0, SCENES, SCENE_SHARE)]
+    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        shares = list(pool.map(_cache_scenes, *zip(*((data, icons, partial, s) for s in seeds), strict=True)))
+    lines = [json.dumps(raw, ensure_ascii=False) + "\n" for share in shares for raw in share]
     (out / "scenes.jsonl").write_text("".join(lines), encoding="utf-8")
     partial.rename(out / "scenes.npy")
 
@@ -72,6 +67,29 @@ def open_scenes(out: Path) -> tuple[np.ndarray, list[Scene]]:
     """Maps of the rendered scenes, and what each shows."""
     lines = (out / "scenes.jsonl").read_text(encoding="utf-8").splitlines()
     return np.load(out / "scenes.npy"), [Scene.from_dict(json.loads(line)) for line in lines]
+
+
+def _cache_scenes(data: Path, icons: Path, partial: Path, seeds: range) -> list[dict[str, Any]]:
+    """Fills in the maps of these seeds; what the scenes show."""
+    maker = _scene_maker(data, icons)
+    scenes: list[dict[str, Any]] = []
+
+    def draw(seed: int) -> Image.Image:
+        picture, scene = maker.make(seed)
+        scenes.append(scene.to_dict())
+        return picture
+
+    maps = np.lib.format.open_memmap(partial, "r+")
+    _fill(maps, seeds, draw, f"scenes from {seeds.start}")
+    return scenes
+
+
+@cache
+def _scene_maker(data: Path, icons: Path) -> SceneMaker:
+    photos = [photo for photo in list_photos(data) if photo.kind == "scene" and photo.split == "train"]
+    step = len(photos) // SCENE_BACKGROUNDS
+    backgrounds = [open_photo(data, photo) for photo in photos[::step]]
+    return SceneMaker(draw_all(icons, TRAIN_STYLES), TRAIN_STYLES, backgrounds, restyle)
 
 
 def _cache_view(data: Path, out: Path, view: int) -> None:

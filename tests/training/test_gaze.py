@@ -1,0 +1,65 @@
+"""The reward for looking at what a question asks for."""
+
+import random
+
+import pytest
+import torch
+
+from services.llm.tokenizer import Tokenizer
+from training.data.hearing import Hearing
+from training.data.turns import Turn
+from training.gaze import LAYERS, Gaze
+from training.samples import Batch, SampleBuilder, collate
+
+PLACES = 9
+
+
+@pytest.fixture
+def batch(tokenizer: Tokenizer) -> Batch:
+    """Two pictures whose answers are at places 3 and 5 of the first, and one of which nothing is known."""
+    builder, rng = SampleBuilder(tokenizer, PLACES, Hearing("")), random.Random(0)
+    turn = Turn("这是什么？", ("苹果。",), ("红。",), seen_at=(3, 5))
+    return collate([builder.pictures([turn], rng), builder.pictures([Turn("你好", ("好",), ("好",))], rng)])
+
+
+def test_the_places_are_counted_from_where_the_picture_begins(batch: Batch) -> None:
+    start = int(batch.image_BT[0].nonzero()[0])
+    assert batch.seen_BT[0].nonzero().flatten().tolist() == [start + 3, start + 5]
+    assert not batch.seen_BT[1].any()
+
+
+def test_what_is_nowhere_is_sought_at_the_first_token(tokenizer: Tokenizer) -> None:
+    builder = SampleBuilder(tokenizer, PLACES, Hearing(""))
+    turn = Turn("有苹果吗", ("没有。",), ("没有。",), seen_at=())
+    batch = collate([builder.pictures([turn], random.Random(0))])
+    assert batch.seen_BT.nonzero().tolist() == [[0, 0]]
+
+
+def test_a_look_at_the_right_tokens_costs_nothing_and_another_one_much(batch: Batch) -> None:
+    length = batch.ids_BT.shape[1]
+    q, v = torch.ones(2, length, 4, 8), torch.zeros(2, length, 2, 8)
+    right = torch.where(batch.seen_BT, 20.0, -20.0)[..., None, None].expand(2, length, 2, 8)
+    for k, low, high in ((right, 0.0, 0.01), (-right, 20.0, 200.0)):
+        gaze = Gaze(batch, 0.0)
+        for layer in range(4):
+            gaze(layer, q, k, v)
+        assert low <= float(gaze.loss) <= high
+
+
+def test_only_the_first_head_of_a_group_is_taught(batch: Batch) -> None:
+    length = batch.ids_BT.shape[1]
+    q = torch.randn(2, length, 4, 8, requires_grad=True)
+    gaze = Gaze(batch, 0.0)
+    gaze(LAYERS[0], q, torch.randn(2, length, 2, 8), torch.zeros(2, length, 2, 8))
+    (gradient,) = torch.autograd.grad(gaze.loss, q)
+    assert [bool(gradient[:, :, head].any()) for head in range(4)] == [True, False, True, False]
+    assert not gradient[1].any()
+    assert not gradient[0][~batch.answer_BT[0]].any()
+
+
+def test_without_a_known_place_there_is_nothing_to_learn(batch: Batch) -> None:
+    length = batch.ids_BT.shape[1]
+    batch.seen_BT.zero_()
+    gaze = Gaze(batch, 0.0)
+    gaze(LAYERS[0], torch.ones(2, length, 4, 8), torch.ones(2, length, 2, 8), torch.ones(2, length, 2, 8))
+    assert float(gaze.loss) == 0.0

@@ -1,0 +1,41 @@
+"""Attention that learns to look at what a question asks for.
+
+Where it is known which tokens of a picture show it, one head of each group, in two middle layers, is rewarded
+for looking there while the answer is given, and at the first token of all where nothing shows it. That a name
+finds its place takes long to emerge from answers alone; once it does, the rest can be read off there.
+"""
+
+import torch
+
+from services.llm.model.attention import DenseAttention
+from training.samples import Batch
+
+LAYERS = (1, 2)
+
+
+class Gaze:
+    """Dense attention of a batch; `loss` is what there is to improve about where it looked."""
+
+    def __init__(self, batch: Batch, dropout: float):
+        self._dense = DenseAttention(batch.mask_BTT, dropout)
+        self._asks_BT = batch.answer_BT & batch.seen_BT.any(1, keepdim=True)
+        self._batch = batch
+        self.loss = batch.weights_BT.new_zeros(())
+
+    def __call__(
+        self, layer: int, q_THK: torch.Tensor, k_TGK: torch.Tensor, v_TGK: torch.Tensor
+    ) -> torch.Tensor:
+        if layer in LAYERS and bool(self._asks_BT.any()):
+            self.loss = self.loss + self._missed(q_THK, k_TGK) / len(LAYERS)
+        return self._dense(layer, q_THK, k_TGK, v_TGK)
+
+    def _missed(self, q_BTHK: torch.Tensor, k_BTGK: torch.Tensor) -> torch.Tensor:
+        """Minus the log of the share of attention that falls on the right tokens, on average."""
+        rows, heads = self._asks_BT.any(1), q_BTHK.shape[2] // k_BTGK.shape[2]
+        q_RGTK = q_BTHK[rows, :, ::heads].transpose(1, 2)
+        k_RGTK = k_BTGK[rows].transpose(1, 2)
+        scores = q_RGTK @ k_RGTK.transpose(-1, -2) * q_RGTK.shape[-1] ** -0.5
+        scores = scores.masked_fill(~self._batch.mask_BTT[rows].unsqueeze(1), -torch.inf)
+        seen = scores.masked_fill(~self._batch.seen_BT[rows, None, None], -torch.inf)
+        missed_RGT = scores.logsumexp(-1) - seen.logsumexp(-1)
+        return missed_RGT.transpose(1, 2)[self._asks_BT[rows]].mean()
