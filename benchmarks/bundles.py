@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
+from servicekit.shards import WEIGHTS
+from servicekit.weights import write_weights
 from services.llm.model.config import DecoderConfig
 from services.llm.model.decoder import Decoder
 from services.llm.model.fusion import GatingUnit
@@ -54,5 +55,4 @@ def write_wide_bundle(folder: Path, tokenizer: Path) -> Path:
 def _write(folder: Path, config: Mapping[str, object], tensors: Mapping[str, torch.Tensor]) -> None:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    halves = {name: tensor.detach().half().contiguous() for name, tensor in tensors.items()}
-    save_file(halves, folder / "model.safetensors")
+    write_weights(folder / WEIGHTS, tensors, int8=False)

@@ -17,8 +17,8 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.pictures import photos
 from benchmarks.report import Row, spread
 from benchmarks.server import serving
+from services.llm.checkpoint import Bundle
 from services.llm.model.decoder import Decoder
-from services.llm.model.loading import Bundle
 
 DTYPE = torch.bfloat16
 SCREEN = (1080, 2400)  # width and height: about 3,100 tokens

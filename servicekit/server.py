@@ -7,7 +7,6 @@ exits 0.
 """
 
 import asyncio
-import ipaddress
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,6 +21,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
+from servicekit.exposure import check_exposure
 from servicekit.interceptors import ServerInterceptor
 from servicekit.settings import ServerSettings, SettingsError, TLSSettings, load_settings
 from servicekit.telemetry import configure_logging, configure_tracing
@@ -227,22 +227,6 @@ def _bind(server: grpc.aio.Server, host: str, port: int, tls: TLSSettings | None
         return server.add_insecure_port(address)
     except RuntimeError as error:
         raise SettingsError(f"{address} cannot be bound; is the port taken?") from error
-
-
-def check_exposure(host: str, *, insecure: bool, encrypted: bool = False) -> None:
-    """Plaintext beyond loopback has to be asked for; SettingsError."""
-    if not is_loopback(host) and not insecure and not encrypted:
-        raise SettingsError(
-            f"host {host} is reachable from outside, in plaintext; use TLS, or insecure: true to allow that"
-        )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server that is bound to `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:

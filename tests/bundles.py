@@ -6,16 +6,15 @@ from pathlib import Path
 
 import tokenizers
 import torch
-from safetensors.torch import save_file
 from tokenizers import AddedToken, decoders, models
 
+from servicekit.weights import write_weights
 from services.llm.model.config import DecoderConfig
 from services.llm.model.decoder import Decoder
 from services.llm.model.fusion import GatingUnit
 from services.llm.tokenizer import END, SPECIAL_TOKENS, Tokenizer
 from services.speech.model.config import SpeechConfig
 from services.speech.model.recogniser import RecogniserModel
-from services.speech.weights import write_weights
 from services.vision.model.native import VisionConfig, VisionEncoder
 
 CHARACTERS = [*string.printable[:95], "\n", *"你好这是一个红苹果，。"]
@@ -42,7 +41,7 @@ def tiny_backbone(config: DecoderConfig, seed: int) -> tuple[Decoder, GatingUnit
     return decoder, gate
 
 
-def write_llm_bundle(folder: Path, seed: int = 0) -> Path:
+def write_llm_bundle(folder: Path, seed: int = 0, *, int8: bool = False) -> Path:
     """Writes `folder/tiny/llm` and returns it."""
     llm = folder / "tiny" / "llm"
     llm.mkdir(parents=True)
@@ -53,21 +52,20 @@ def write_llm_bundle(folder: Path, seed: int = 0) -> Path:
     decoder, gate = tiny_backbone(config, seed)
     tensors = {f"model.{name}": parameter for name, parameter in decoder.named_parameters()}
     tensors |= {f"gate.{name}": parameter for name, parameter in gate.named_parameters()}
-    save_file(
-        {name: tensor.half().contiguous() for name, tensor in tensors.items()}, llm / "model.safetensors"
-    )
+    write_weights(llm / "model.safetensors", tensors, int8=int8)
     return llm
 
 
-def write_vision_bundle(folder: Path, seed: int = 0, config: VisionConfig | None = None) -> Path:
+def write_vision_bundle(
+    folder: Path, seed: int = 0, config: VisionConfig | None = None, *, int8: bool = False
+) -> Path:
     """Writes `folder/tiny/vision` and returns it."""
     vision = folder / "tiny" / "vision"
     vision.mkdir(parents=True)
     config = config or VisionConfig.tiny()
     (vision / "config.json").write_text(json.dumps(config.to_dict()), encoding="utf-8")
     torch.manual_seed(seed)
-    tensors = {name: tensor.half() for name, tensor in VisionEncoder(config).state_dict().items()}
-    save_file(tensors, vision / "model.safetensors")
+    write_weights(vision / "model.safetensors", VisionEncoder(config).state_dict(), int8=int8)
     return vision
 
 
@@ -85,5 +83,5 @@ def write_speech_bundle(
     model = RecogniserModel(config)
     model.decoder.embedding.weight.data.normal_(0.0, WIDE)
     model.decoder.output_bias.data[0] = -2.0  # texts do not end at once
-    write_weights(speech / "model.safetensors", model.state_dict())
+    write_weights(speech / "model.safetensors", model.state_dict(), int8=True)
     return speech

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
+from servicekit.shards import WEIGHTS
+from servicekit.weights import write_weights
 from services.llm.tokenizer import Tokenizer
 from services.vision.model.native import VisionConfig
 from training.model import JointModel
@@ -13,8 +14,8 @@ from training.projector import add_projector
 from training.train import text_config
 
 
-def export(work: Path, bundle: Path) -> None:
-    """Exports the averaged weights of `work/checkpoint.pt` in float16.
+def export(work: Path, bundle: Path, *, int8: bool = False) -> None:
+    """Exports the averaged weights of `work/checkpoint.pt` in float16, or matrices in int8.
 
     Where the bundle has a recogniser, its table into the language model is written anew.
     """
@@ -24,14 +25,14 @@ def export(work: Path, bundle: Path) -> None:
         torch.load(work / "checkpoint.pt", map_location="cpu", weights_only=True)["average"]
     )
     fold_embed_scale(model)
-    _write(bundle / "vision", model.vision.state_dict(), model.vision.config.to_dict())
+    _write(bundle / "vision", model.vision.state_dict(), model.vision.config.to_dict(), int8)
     text = {
         f"model.{name}": tensor
         for name, tensor in model.decoder.state_dict().items()
         if name != "lm_head.weight"
     }
     text |= {f"gate.{name}": tensor for name, tensor in model.gate.state_dict().items()}
-    _write(bundle / "llm", text, model.decoder.config.to_dict())
+    _write(bundle / "llm", text, model.decoder.config.to_dict(), int8)
     (bundle / "llm" / "tokenizer.json").write_bytes((work / "tokenizer.json").read_bytes())
     if (bundle / "speech").is_dir():
         add_projector(bundle)
@@ -45,9 +46,9 @@ def fold_embed_scale(model: JointModel) -> None:
     model.embed_scale = 1.0
 
 
-def _write(folder: Path, tensors: dict[str, torch.Tensor], config: dict[str, object]) -> None:
+def _write(folder: Path, tensors: dict[str, torch.Tensor], config: dict[str, object], int8: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: t.half().contiguous() for name, t in tensors.items()}, folder / "model.safetensors")
+    write_weights(folder / WEIGHTS, tensors, int8=int8)
     (folder / "config.json").write_text(
         json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
     )

@@ -10,13 +10,13 @@ from typing import Self
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from torch import nn
 
+from servicekit.shards import Shards
+from services.llm.checkpoint import Backbone, Bundle
 from services.llm.engine.engine import Engine, EngineConfig
 from services.llm.engine.request import Event, Finished, Request, SamplingParams, Token
 from services.llm.model.fusion import Modality, fuse
-from services.llm.model.loading import Backbone, Bundle
 from services.llm.prompt import Media, Message, Role, Text, lay_out
 from services.llm.tokenizer import END_THINK, Tokenizer
 from services.vision.images import fit_square
@@ -54,10 +54,7 @@ class Pipeline:
             json.loads((bundle / "vision" / "config.json").read_text(encoding="utf-8"))
         )
         encoder = VisionEncoder(config).eval()
-        state = {
-            name: tensor.float() for name, tensor in load_file(bundle / "vision/model.safetensors").items()
-        }
-        encoder.load_state_dict(state)
+        encoder.load_state_dict(Shards.open(bundle / "vision").read_all())
         backbone = Bundle.open(bundle / "llm").load(torch.float32, torch.device("cpu"))
         if uniform_gate and backbone.gate is not None:
             nn.init.zeros_(backbone.gate.proj.weight)

@@ -8,21 +8,22 @@ import torch
 from pypinyin import Style, lazy_pinyin
 from safetensors.torch import load_file, save_file
 
+from servicekit.shards import WEIGHTS, Shards
+from servicekit.weights import SCALE, quantise
 from services.llm.tokenizer import Tokenizer
-from services.speech.weights import quantise
 
-NAME, SCALE = "projector.weight", "projector.weight_scale"
+NAME = "projector.weight"
 
 
 def add_projector(bundle: Path) -> None:
     """Writes the table of `bundle`/speech from the embeddings of `bundle`/llm, in place of an older one."""
     folder = bundle / "speech"
     characters = json.loads((folder / "characters.json").read_text(encoding="utf-8"))
-    embeddings = load_file(bundle / "llm" / "model.safetensors")["model.embed_tokens.weight"].float()
+    embeddings = Shards.open(bundle / "llm").read_all()["model.embed_tokens.weight"]
     table = project(characters, Tokenizer(bundle / "llm" / "tokenizer.json"), embeddings)
-    weights = load_file(folder / "model.safetensors")
-    weights[NAME], weights[SCALE] = quantise(table)
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    weights = load_file(folder / WEIGHTS)
+    weights[NAME], weights[NAME + SCALE] = quantise(table)
+    save_file(weights, folder / WEIGHTS, {"format": "pt"})
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config["projector_size"] = table.shape[1]
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

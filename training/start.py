@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
+from servicekit.shards import Shards
 from services.llm.tokenizer import Tokenizer
 from training.model import JointModel
 
@@ -12,9 +12,8 @@ from training.model import JointModel
 @torch.no_grad()
 def start_from(model: JointModel, tokenizer: Tokenizer, bundle: Path) -> None:
     """Copies what the bundle holds; tokens that it does not know keep their random embeddings."""
-    vision = load_file(bundle / "vision" / "model.safetensors")
-    model.vision.load_state_dict({name: tensor.float() for name, tensor in vision.items()})
-    text = {n: tensor.float() for n, tensor in load_file(bundle / "llm" / "model.safetensors").items()}
+    model.vision.load_state_dict(Shards.open(bundle / "vision").read_all())
+    text = Shards.open(bundle / "llm").read_all()
     old = text.pop("model.embed_tokens.weight") / model.embed_scale
     text["model.norm.weight"] *= model.embed_scale
     gate = {n.removeprefix("gate."): tensor for n, tensor in text.items() if n.startswith("gate.")}

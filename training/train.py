@@ -33,6 +33,7 @@ WEIGHT_DECAY = 0.05
 ALIGNMENT = 0.3
 SAVE_SECONDS = 120
 BALANCED = Mix()
+BESIDE_THE_CRITIC = Mix(photos=4, scenes=8, pairs=2, labels=1, dialogues=2)  # so that nothing is forgotten
 SIGHT = Mix(photos=5, scenes=24, pairs=6, labels=1, dialogues=2)  # what is where, before how it is told
 
 
@@ -58,8 +59,8 @@ STAGES = (
 CONTINUED = (
     StageRecipe(0.35, 7e-4, 1e-4, 0.0, 0.05, mix=SIGHT),
     StageRecipe(0.27, 5e-4, 1e-4, 1.5e-4, 0.1),
-    StageRecipe(0.1, 2e-4, 3e-5, 0.0, 0.1),
-    StageRecipe(0.28, 1e-4, 1e-5, 0.0, 0.1, critic=2.0),
+    StageRecipe(0.06, 2e-4, 3e-5, 0.0, 0.1),
+    StageRecipe(0.32, 1e-4, 1e-5, 0.0, 0.1, critic=2.0, mix=BESIDE_THE_CRITIC),
 )
 
 

@@ -1,17 +1,15 @@
 """The backbone at rest and at work: validated at start, loaded then or with the first request."""
 
 import asyncio
-import sys
 
 import structlog
-from rich.console import Console
-from rich.progress import Progress
 
 from servicekit.placement import choose_device, choose_dtype
+from servicekit.progress import reading_bar
 from services.llm.chat.opening import open_chat, read_defaults
+from services.llm.checkpoint import Backbone, Bundle
 from services.llm.generation import Generator
 from services.llm.metrics import start_phase
-from services.llm.model.loading import Backbone, Bundle
 from services.llm.model.packed import can_pack, pack
 from services.llm.settings import LLMSettings
 
@@ -41,7 +39,9 @@ class LazyBackbone:
                     backbone = await asyncio.to_thread(self._read)
                 log.info(f"text backbone on {self.device}", dtype=str(self.dtype).removeprefix("torch."))
                 with start_phase("start_engine"):
-                    self.generator = Generator(backbone, self._settings.engine)
+                    self.generator = Generator(
+                        backbone, self._settings.engine, self._settings.longest_hold_ms / 1e3
+                    )
             return self.generator
 
     async def close(self) -> None:
@@ -50,10 +50,8 @@ class LazyBackbone:
 
     def _read(self) -> Backbone:
         """The weights, with a bar on a terminal."""
-        console = Console(stderr=True)
-        with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
-            task = bar.add_task("Reading weights", total=self.bundle.parameter_count)
-            backbone = self.bundle.load(self.dtype, self.device, lambda count: bar.advance(task, count))
+        with reading_bar(self.bundle.parameter_count) as progress:
+            backbone = self.bundle.load(self.dtype, self.device, progress)
         if can_pack(backbone.decoder):
             pack(backbone.decoder)
         return backbone

@@ -1,11 +1,10 @@
-"""The LLMService of the contract: media, prompt and generation behind its messages."""
+"""The LLMService of the contract: intake and generation behind its messages."""
 
 import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 import grpc
@@ -13,6 +12,7 @@ import torch
 
 from autoglm.llm.v1 import llm_pb2, llm_pb2_grpc
 from autoglm.tensor.v1 import tensor_pb2
+from servicekit.checkpoint import CheckpointError
 from servicekit.errors import InvalidArgument, ResourceExhausted
 from servicekit.server import Service
 from servicekit.settings import SettingsError
@@ -20,20 +20,19 @@ from servicekit.telemetry import deadline
 from servicekit.tensors import data_type_of
 from services.llm import messages
 from services.llm.backbone import LazyBackbone
-from services.llm.budget import ByteBudget
-from services.llm.chat.format import ChatError, ChatFormat
+from services.llm.chat.format import ChatFormat
 from services.llm.chat.positions import positions_of
 from services.llm.detokenizer import Delta, Detokenizer
 from services.llm.engine.engine import QueueFull, RequestTooLong
 from services.llm.engine.request import Request, SamplingParams
 from services.llm.generation import Generator
+from services.llm.intake import Intake, Prepared
 from services.llm.media.connect import connect
 from services.llm.media.contract import MODALITIES
-from services.llm.media.library import Embedded, MediaLibrary
+from services.llm.media.library import MediaLibrary
 from services.llm.metrics import start_phase
 from services.llm.model.fusion import MessageGate, Modality
-from services.llm.model.loading import CheckpointError
-from services.llm.prompt import Message, Prompt, Role, Text
+from services.llm.prompt import Message, Role, Text
 from services.llm.settings import LLMSettings
 
 NAME = llm_pb2.DESCRIPTOR.services_by_name["LLMService"].full_name
@@ -41,23 +40,12 @@ RETRY_AFTER_S = 1.0
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A conversation in tokens, its media at hand."""
-
-    prompt: Prompt
-    media: Sequence[Embedded]
-    media_seconds: float
-    tokenize_seconds: float
-
-
 class LLMServicer(llm_pb2_grpc.LLMServiceServicer):
     """Answers the RPCs."""
 
     def __init__(self, backbone: LazyBackbone, library: MediaLibrary, settings: LLMSettings):
         self._backbone, self._library, self._settings = backbone, library, settings
-        self._media_slots = asyncio.Semaphore(settings.media_concurrency)
-        self._staging = ByteBudget(settings.staged_bytes)
+        self._intake = Intake(backbone, library, settings)
 
     async def GetModel(self, request: llm_pb2.GetModelRequest, context: Context) -> llm_pb2.GetModelResponse:
         """Describes the backbone without loading it."""
@@ -73,7 +61,7 @@ class LLMServicer(llm_pb2_grpc.LLMServiceServicer):
                 loaded=self._backbone.generator is not None,
                 parameter_count=bundle.parameter_count,
             ),
-            max_context_tokens=self._max_context,
+            max_context_tokens=self._intake.max_context,
             modalities=[MODALITIES[m] for m in (Modality.TEXT, *self._library.modalities)],
             encoder_fingerprints=self._library.fingerprints,
             gated=bundle.config.gated,
@@ -94,10 +82,10 @@ class LLMServicer(llm_pb2_grpc.LLMServiceServicer):
                 raise ResourceExhausted(
                     "QUEUE_FULL", "Too many requests are waiting.", retry_after_s=RETRY_AFTER_S
                 ) from error
-            async with self._slot(turns):
-                prepared = await self._prepare(turns, messages.read_thinking(request))
-                sampling = self._fit(sampling, prepared.prompt)
-                embeddings_TD, gates = await self._stage(generator, prepared, stack)
+            async with self._intake.slot(turns):
+                prepared = await self._intake.prepare(turns, messages.read_thinking(request))
+                sampling = self._intake.fit(sampling, prepared.prompt)
+                embeddings_TD, gates = await self._intake.stage(generator, prepared, stack)
             prompt, bundle, chat = prepared.prompt, self._backbone.bundle, self._backbone.chat
             positions, position_delta = positions_of(prompt, bundle.config)
             engine_request = Request(
@@ -123,8 +111,8 @@ class LLMServicer(llm_pb2_grpc.LLMServiceServicer):
     async def Tokenize(self, request: llm_pb2.TokenizeRequest, context: Context) -> llm_pb2.TokenizeResponse:
         """Lists the tokens of a conversation."""
         turns = messages.read_turns(request.messages)
-        async with self._slot(turns):
-            prepared = await self._prepare(turns, messages.read_thinking(request))
+        async with self._intake.slot(turns):
+            prepared = await self._intake.prepare(turns, messages.read_thinking(request))
         return llm_pb2.TokenizeResponse(token_ids=prepared.prompt.token_ids)
 
     async def Detokenize(
@@ -155,57 +143,6 @@ class LLMServicer(llm_pb2_grpc.LLMServiceServicer):
         """False while the engine has work and finishes no step."""
         generator = self._backbone.generator
         return generator is None or generator.silent_seconds < self._settings.stall_seconds
-
-    @property
-    def _max_context(self) -> int:
-        wanted = self._settings.max_context_tokens or self._backbone.bundle.config.max_position_embeddings
-        generator = self._backbone.generator
-        return wanted if generator is None else min(wanted, generator.max_tokens)
-
-    async def _prepare(self, turns: Sequence[messages.Turn], enable_thinking: bool | None) -> Prepared:
-        """Fetches the media and lays the conversation out."""
-        started = time.monotonic()
-        contents = [part for turn in turns for part in turn.media]
-        media = await self._library.fetch(contents)
-        fetched = time.monotonic()
-        placed = iter(media)
-        conversation = [
-            Message(turn.role, tuple(p if isinstance(p, Text) else next(placed).part for p in turn.parts))
-            for turn in turns
-        ]
-        try:
-            prompt = self._backbone.chat.lay_out(conversation, enable_thinking=enable_thinking)
-        except ChatError as error:
-            raise InvalidArgument("CONVERSATION_UNSUPPORTED", str(error), field="messages") from error
-        return Prepared(prompt, media, fetched - started, time.monotonic() - fetched)
-
-    def _slot(self, turns: Sequence[messages.Turn]) -> AbstractAsyncContextManager[object]:
-        """Bounds the embeddings that are fetched but not yet staged; text never waits for one."""
-        return self._media_slots if any(turn.media for turn in turns) else nullcontext()
-
-    def _fit(self, sampling: SamplingParams, prompt: Prompt) -> SamplingParams:
-        """Cuts the answer to what is left of the context."""
-        left = self._max_context - len(prompt.token_ids)
-        if left < 1:
-            raise InvalidArgument(
-                "CONTEXT_TOO_LONG",
-                f"The conversation takes {len(prompt.token_ids)} of {self._max_context} tokens.",
-                field="messages",
-            )
-        return replace(sampling, max_tokens=min(sampling.max_tokens, left))
-
-    async def _stage(
-        self, generator: Generator, prepared: Prepared, stack: AsyncExitStack
-    ) -> tuple[torch.Tensor | None, list[MessageGate]]:
-        """The prompt embedded, when it holds media; its bytes are held until the stack unwinds."""
-        size = generator.staged_bytes(prepared.prompt)
-        if size > self._staging.capacity:
-            raise InvalidArgument(
-                "CONTEXT_TOO_LONG", "The media take more memory than there is.", field="messages"
-            )
-        await stack.enter_async_context(self._staging.hold(size))
-        spans_TD = [one.embedding_TD for one in prepared.media if not isinstance(one.part, Text)]
-        return await generator.embed(prepared.prompt, spans_TD)
 
 
 async def _answer(

@@ -1,27 +1,20 @@
 """The recogniser's folder of a bundle: checked without reading the weights, loaded when told."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import torch
-from safetensors import SafetensorError
 
+from servicekit.checkpoint import CheckpointError, check_shapes, fingerprint, read_config
+from servicekit.shards import WEIGHTS, Shards
 from services.speech.audio import PREPROCESSOR_VERSION
 from services.speech.model.config import ARCHITECTURE, SpeechConfig
 from services.speech.model.recogniser import RecogniserModel
 from services.speech.recogniser import Recogniser
 from services.speech.vocabulary import Vocabulary
-from services.speech.weights import read_shapes, read_weights
 
-READ_BLOCK = 1024 * 1024
-CONFIG, CHARACTERS, WEIGHTS = "config.json", "characters.json", "model.safetensors"
-
-
-class CheckpointError(Exception):
-    """The folder holds no recogniser that can be served; the message says which file and why."""
+CONFIG, CHARACTERS = "config.json", "characters.json"
 
 
 @dataclass(frozen=True)
@@ -34,31 +27,32 @@ class Checkpoint:
     vocabulary: Vocabulary
     fingerprint: str
     parameter_count: int
+    shards: Shards
 
     @classmethod
     def open(cls, bundle: Path) -> Self:
         """Checks `bundle`/speech: the architecture, the vocabulary, and name and shape of every tensor."""
-        folder = bundle / "speech"
+        folder, name = bundle / "speech", bundle.resolve().name
         config = _read_config(folder / CONFIG)
         vocabulary = _read_vocabulary(folder / CHARACTERS, config)
         expected = {name: tuple(tensor.shape) for name, tensor in _skeleton(config).state_dict().items()}
-        _check_shapes(folder / WEIGHTS, expected)
+        shards = Shards.open(folder)
+        check_shapes(folder / WEIGHTS, shards.shapes, expected)
+        files = [folder / file for file in (CONFIG, CHARACTERS, WEIGHTS)]
         return cls(
             folder=folder,
-            name=bundle.resolve().name,
+            name=name,
             config=config,
             vocabulary=vocabulary,
-            fingerprint=f"{bundle.resolve().name}@{_fingerprint(folder)}",
+            fingerprint=fingerprint(name, files, PREPROCESSOR_VERSION.encode()),
             parameter_count=sum(torch.Size(shape).numel() for shape in expected.values()),
+            shards=shards,
         )
 
     def load(self, device: torch.device, dtype: torch.dtype) -> Recogniser:
         """The recogniser with its weights, ready for inference."""
-        try:
-            model = _skeleton(self.config)
-            model.load_state_dict(read_weights(self.folder / WEIGHTS, device, dtype), assign=True)
-        except (OSError, RuntimeError, KeyError, SafetensorError) as error:
-            raise CheckpointError(f"{self.folder / WEIGHTS} cannot be loaded: {error}") from error
+        model = _skeleton(self.config)
+        model.load_state_dict(self.shards.read_all(dtype, device), assign=True)
         return Recogniser(model.eval().requires_grad_(False), self.vocabulary)
 
 
@@ -69,16 +63,9 @@ def _skeleton(config: SpeechConfig) -> RecogniserModel:
 
 
 def _read_config(path: Path) -> SpeechConfig:
+    raw = read_config(path, ARCHITECTURE)
     try:
-        raw = json.loads(path.read_bytes())
-        architecture = (raw.get("architectures") or ["nothing"])[0]
-        if architecture != ARCHITECTURE:
-            raise CheckpointError(
-                f"{path}: architecture {architecture} is not served here; {ARCHITECTURE} is"
-            )
         return SpeechConfig.from_dict(raw)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{path} does not describe a recogniser: {error}") from error
 
@@ -95,29 +82,3 @@ def _read_vocabulary(path: Path, config: SpeechConfig) -> Vocabulary:
             f"{path} has {len(vocabulary)} characters, config.json asks for {config.vocabulary_size}"
         )
     return vocabulary
-
-
-def _check_shapes(path: Path, expected: dict[str, tuple[int, ...]]) -> None:
-    try:
-        found = read_shapes(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    for name in sorted(expected.keys() | found.keys()):
-        if name not in found:
-            raise CheckpointError(f"{path}: tensor {name} is missing")
-        if name not in expected:
-            raise CheckpointError(f"{path}: tensor {name} does not belong to the recogniser")
-        if found[name] != expected[name]:
-            raise CheckpointError(
-                f"{path}: tensor {name} is {found[name]}, config.json asks for {expected[name]}"
-            )
-
-
-def _fingerprint(folder: Path) -> str:
-    """First 16 hex digits of a SHA-256 over everything that decides the embedding of given bytes."""
-    digest = hashlib.sha256((folder / CONFIG).read_bytes() + (folder / CHARACTERS).read_bytes())
-    with (folder / WEIGHTS).open("rb") as weights:
-        while block := weights.read(READ_BLOCK):
-            digest.update(block)
-    digest.update(PREPROCESSOR_VERSION.encode())
-    return digest.hexdigest()[:16]

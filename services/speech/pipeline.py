@@ -11,12 +11,13 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from servicekit.cache import CountedCache
 from servicekit.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from servicekit.flights import SingleFlight
 from services.speech import metrics
 from services.speech.audio import AudioFormat, Clip, read_clip
-from services.speech.cache import EmbeddingCache, Encoding
 from services.speech.digests import clip_digest
+from services.speech.encoding import Encoding
 from services.speech.phrases import PhraseMachine
 from services.speech.recogniser import Hypothesis
 from services.speech.runtime import Recognised, Runtime
@@ -90,7 +91,7 @@ class Pipeline:
         self._endpoints = endpoint_settings(
             settings.endpoint_silence_s, self._config.comfortable_seconds, settings.unsaid_silence_s
         )
-        self._cache = EmbeddingCache(settings.cache_bytes)
+        self._cache: CountedCache[bytes, Encoding] = CountedCache(settings.cache_bytes, metrics.CACHE)
         self._flights: SingleFlight[bytes, tuple[Encoding, Timings]] = SingleFlight()
         self._transcribing = 0
         self._threads = ThreadPoolExecutor(settings.decode_threads, "speech-decode")

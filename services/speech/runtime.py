@@ -11,12 +11,14 @@ import structlog
 import torch
 
 from servicekit.batching import Batcher
+from servicekit.checkpoint import CheckpointError
 from servicekit.errors import Unavailable
 from services.speech import metrics
-from services.speech.checkpoint import Checkpoint, CheckpointError
+from services.speech.checkpoint import Checkpoint
 from services.speech.model.streaming import Heard as HeardChunk
 from services.speech.model.streaming import StreamState
 from services.speech.phrases import PhraseMachine
+from services.speech.quiet import Quiet
 from services.speech.recogniser import Hypothesis, Recogniser
 from services.speech.resampling import resample
 from services.speech.search import Heard
@@ -38,6 +40,8 @@ class Utterance:
     rate: int
     phrases: PhraseMachine | None = None
     prefix: tuple[int, ...] = ()
+    guess: tuple[int, ...] = ()
+    """What probably follows the prefix."""
     beams: int = 1
 
     @property
@@ -56,10 +60,11 @@ class Recognised:
 
 @dataclass(frozen=True)
 class Written:
-    """The text of one utterance, as character ids, and the states that it was read from."""
+    """The text of one utterance, as character ids, and the states that it was read from, quiet included."""
 
     ids: tuple[int, ...]
     states_SD: torch.Tensor
+    quiet: Quiet
     seconds: float
 
 
@@ -102,7 +107,7 @@ class Runtime:
         written = await self._submit(replace(utterance, beams=self._beams), live)
         recogniser = await self.load()
         started = time.perf_counter()
-        hypothesis = await self.run(recogniser.explain, written.states_SD, written.ids)
+        hypothesis = await self.run(recogniser.explain, written.states_SD, written.ids, written.quiet)
         metrics.AUDIO_SECONDS.inc(utterance.seconds)
         return Recognised(hypothesis, written.seconds + time.perf_counter() - started)
 
@@ -168,21 +173,28 @@ class Runtime:
     async def _run_batch(self, batch: list[Utterance]) -> list[Written]:
         recogniser = await self.load()
         started = time.perf_counter()
-        heard, texts = await self.run(self._forward, recogniser, batch)
+        forward = await self.run(self._forward, recogniser, batch)
         seconds = time.perf_counter() - started
         metrics.BATCH_UTTERANCES.observe(len(batch))
         metrics.FORWARD_SECONDS.observe(seconds)
         metrics.REAL_TIME_FACTOR.observe(seconds / sum(item.seconds for item in batch))
-        return [Written(ids, own.states_SD, seconds) for own, ids in zip(heard, texts, strict=True)]
+        return [Written(ids, states_SD, quiet, seconds) for ids, states_SD, quiet in forward]
 
     def _forward(
         self, recogniser: Recogniser, batch: list[Utterance]
-    ) -> tuple[list[Heard], list[tuple[int, ...]]]:
+    ) -> list[tuple[tuple[int, ...], torch.Tensor, Quiet]]:
         rate = recogniser.config.features.sample_rate
-        features = [recogniser.features(resample(item.samples_N, item.rate, rate)) for item in batch]
+        samples = [resample(item.samples_N, item.rate, rate) for item in batch]
+        features = [recogniser.features(own_N) for own_N in samples]
         if self.device.type == "cpu":  # where padding costs more than company saves
             states = [recogniser.encode([own])[0] for own in features]
         else:
             states = recogniser.encode(features)
-        heard = [Heard(own, item.prefix, item.phrases) for own, item in zip(states, batch, strict=True)]
-        return heard, recogniser.write_many(heard, [item.beams for item in batch])
+        heard = [
+            Heard(own, item.prefix, item.phrases, item.guess) for own, item in zip(states, batch, strict=True)
+        ]
+        texts = recogniser.write_many(heard, [item.beams for item in batch])
+        return [
+            (ids, states_SD, recogniser.quiet(own_N))
+            for ids, states_SD, own_N in zip(texts, states, samples, strict=True)
+        ]

@@ -10,11 +10,12 @@ import torch
 
 from autoglm.speech.v1 import speech_pb2, speech_pb2_grpc
 from autoglm.tensor.v1 import tensor_pb2
+from servicekit.checkpoint import CheckpointError
 from servicekit.placement import choose_device, choose_dtype
 from servicekit.server import Service
 from servicekit.settings import SettingsError
 from servicekit.tensors import data_type_of, split
-from services.speech.checkpoint import Checkpoint, CheckpointError
+from services.speech.checkpoint import Checkpoint
 from services.speech.messages import (
     audio_format,
     check_language,

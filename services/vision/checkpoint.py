@@ -12,10 +12,6 @@ from torch import nn
 GridTHW = tuple[int, int, int]
 
 
-class CheckpointError(Exception):
-    """The folder holds no encoder that can be served; the message says which file and why."""
-
-
 @dataclass(frozen=True)
 class Prepared:
     """One picture as its family's model takes it, and the picture's upright size.

@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from servicekit.batching import Batcher
+from servicekit.checkpoint import CheckpointError
 from servicekit.errors import Unavailable
 from services.vision import metrics
-from services.vision.checkpoint import Checkpoint, CheckpointError, Prepared
+from services.vision.checkpoint import Checkpoint, Prepared
 
 log = structlog.get_logger(__name__)
 

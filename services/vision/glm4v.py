@@ -1,21 +1,22 @@
 """The published family: the vision half of a `Glm4vForConditionalGeneration` folder, or one made up."""
 
-import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import nn
 
-from services.vision.checkpoint import CheckpointError, Prepared
+from servicekit.checkpoint import CheckpointError, Shape, check_shapes, fingerprint, read_json
+from servicekit.progress import reading_bar
+from servicekit.shards import INDEX, WEIGHTS, Shards
+from services.vision.checkpoint import Prepared
 from services.vision.images import read_picture
 from services.vision.model.glm4v import Glm4vVisionConfig, Glm4vVisionEncoder
 from services.vision.model.glm4v_weights import fold, published_shapes
 from services.vision.patches import PREPROCESSOR_VERSION, PatchSettings, cut_patches, normalise
-from services.vision.shards import Shards
 
 ARCHITECTURE = "Glm4vForConditionalGeneration"
 CONFIG, PREPROCESSOR, PROCESSOR = "config.json", "preprocessor_config.json", "processor_config.json"
@@ -47,19 +48,24 @@ class Glm4vCheckpoint:
         patches = _read_patch_settings(folder, config, min_pixels, max_pixels)
         shards, shapes = Shards.open(folder, PREFIXES), published_shapes(config)
         prefix = _check_shapes(folder, shards, shapes)
+        names = [prefix + name for name in shapes]
 
         def weights(device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-            with shards.reading((prefix + name for name in shapes), device, dtype) as read:
-                return fold(config, lambda name: read(prefix + name))
+            with reading_bar(_count(shapes)) as progress:
+                tensors = dict(shards.read(names, dtype, device, progress))
+            # What was folded is let go, so that no tensor is held twice.
+            return fold(config, lambda name: tensors.pop(prefix + name))
 
-        digest = hashlib.sha256((folder / CONFIG).read_bytes())
-        for path, header in shards.headers.items():
-            digest.update(header + str(path.stat().st_size).encode())
-        for name in shapes:
-            digest.update(shards.sample(prefix + name))
         name = folder.resolve().name
+        stamps = shards.stamp(names), _preparation(patches)
         return cls(
-            folder, name, config, patches, _fingerprint(name, digest, patches), _count(shapes), weights
+            folder=folder,
+            name=name,
+            config=config,
+            patches=patches,
+            fingerprint=fingerprint(name, [folder / CONFIG], *stamps),
+            parameter_count=_count(shapes),
+            weights=weights,
         )
 
     @classmethod
@@ -72,14 +78,20 @@ class Glm4vCheckpoint:
     ) -> Self:
         """Random weights of real size, the same on every start: for measuring, not for answers."""
         patches = PatchSettings().limited(min_pixels, max_pixels)
-        digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
+        sizes = json.dumps(asdict(config), sort_keys=True).encode()
 
         def weights(device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
             return random_state(config, device, dtype)
 
-        count = _count(published_shapes(config))
-        fingerprint = _fingerprint(name, digest, patches)
-        return cls(Path(name), name, config, patches, fingerprint, count, weights)
+        return cls(
+            folder=Path(name),
+            name=name,
+            config=config,
+            patches=patches,
+            fingerprint=fingerprint(name, (), sizes, _preparation(patches)),
+            parameter_count=_count(published_shapes(config)),
+            weights=weights,
+        )
 
     @property
     def hidden_size(self) -> int:
@@ -111,19 +123,6 @@ class Glm4vCheckpoint:
         rows = embeddings_MO.split([prepared.patches // merged for prepared in batch])
         # Parts are copied, or one that is cached would keep its whole batch alive.
         return list(rows) if len(rows) == 1 else [part.clone() for part in rows]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object, or a CheckpointError that names the file."""
-    try:
-        raw = json.loads(path.read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(raw, dict):
-        raise CheckpointError(f"{path} holds no object")
-    return raw
 
 
 def random_state(
@@ -169,33 +168,21 @@ def _read_patch_settings(
     return patches
 
 
-def _check_shapes(folder: Path, shards: Shards, shapes: dict[str, tuple[int, ...]]) -> str:
+def _check_shapes(folder: Path, shards: Shards, wanted: Mapping[str, Shape]) -> str:
     """The prefix of the encoder's tensors, once each has been found in its shape and no other."""
     prefix = next((p for p in PREFIXES if any(name.startswith(p) for name in shards.entries)), None)
     if prefix is None:
         raise CheckpointError(f"{folder} holds no tensor of a vision encoder ({PREFIXES[0]}*)")
-    found = {
-        name.removeprefix(prefix): entry.shape
-        for name, entry in shards.entries.items()
-        if name.startswith(prefix) and not name.endswith("inv_freq")
-    }
-    for name in sorted(shapes.keys() | found.keys()):
-        if name not in found:
-            raise CheckpointError(f"{folder}: tensor {prefix}{name} is missing")
-        if name not in shapes:
-            raise CheckpointError(f"{folder}: tensor {prefix}{name} does not belong to the encoder")
-        if found[name] != shapes[name]:
-            raise CheckpointError(
-                f"{folder}: tensor {prefix}{name} is {found[name]}, {CONFIG} asks for {shapes[name]}"
-            )
+    found = {name: shape for name, shape in shards.shapes.items() if not name.endswith("inv_freq")}
+    where = folder / (INDEX if (folder / INDEX).is_file() else WEIGHTS)
+    check_shapes(where, found, {prefix + name: shape for name, shape in wanted.items()})
     return prefix
 
 
-def _count(shapes: dict[str, tuple[int, ...]]) -> int:
+def _count(shapes: Mapping[str, Shape]) -> int:
     return sum(torch.Size(shape).numel() for shape in shapes.values())
 
 
-def _fingerprint(name: str, digest: "hashlib._Hash", patches: PatchSettings) -> str:
-    """`name@` and the first 16 hex digits over all that decides the embedding of given bytes."""
-    digest.update(f"{PREPROCESSOR_VERSION} {asdict(patches)}".encode())
-    return f"{name}@{digest.hexdigest()[:16]}"
+def _preparation(patches: PatchSettings) -> bytes:
+    """All that decides what becomes of given bytes, beside the weights."""
+    return f"{PREPROCESSOR_VERSION} {asdict(patches)}".encode()

@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from servicekit.cache import CacheMetrics
+
 ENCODES = Counter("autoglm_vision_encodes_total", "Pictures that went through a forward pass.")
 BATCH_PICTURES = Histogram(
     "autoglm_vision_batch_pictures", "Pictures that shared one forward pass.", buckets=(1, 2, 4, 8, 16, 32)
@@ -17,7 +19,4 @@ TEXT_CUT_SHORT = Counter(
 TEXT_FAILURES = Counter("autoglm_vision_text_failures_total", "Pictures whose text could not be read.")
 IN_WORK = Gauge("autoglm_vision_pictures_in_work", "Pictures being decoded, waiting or in a forward pass.")
 
-CACHE_HITS = Counter("autoglm_vision_cache_hits_total", "Pictures answered from the embedding cache.")
-CACHE_MISSES = Counter("autoglm_vision_cache_misses_total", "Pictures that were not in the embedding cache.")
-CACHE_EVICTIONS = Counter("autoglm_vision_cache_evictions_total", "Embeddings dropped to make room.")
-CACHE_BYTES = Gauge("autoglm_vision_cache_bytes", "Bytes held by the embedding cache.")
+CACHE = CacheMetrics.of("vision", "Pictures")

@@ -1,7 +1,5 @@
 """The native family: the encoder's folder of a bundle, checked at once and loaded when told."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +7,15 @@ from typing import Self
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import nn
 
-from services.vision.checkpoint import CheckpointError, Prepared
+from servicekit.checkpoint import CheckpointError, check_shapes, fingerprint, read_config
+from servicekit.shards import WEIGHTS, Shards
+from services.vision.checkpoint import Prepared
 from services.vision.images import PREPROCESSOR_VERSION, fit_square, read_picture
 from services.vision.model.native import ARCHITECTURE, VisionConfig, VisionEncoder, normalise
 
-READ_BLOCK = 1024 * 1024
+CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -29,20 +27,23 @@ class NativeCheckpoint:
     config: VisionConfig
     fingerprint: str
     parameter_count: int
+    shards: Shards
 
     @classmethod
     def open(cls, bundle: Path) -> Self:
         """Checks `bundle`/vision: the architecture, and name and shape of every tensor."""
-        folder = bundle / "vision"
-        config = _read_config(folder / "config.json")
+        folder, name = bundle / "vision", bundle.resolve().name
+        config = _read_config(folder / CONFIG)
         expected = {name: tuple(tensor.shape) for name, tensor in _skeleton(config).state_dict().items()}
-        _check_shapes(folder / "model.safetensors", expected)
+        shards = Shards.open(folder)
+        check_shapes(folder / WEIGHTS, shards.shapes, expected)
         return cls(
             folder=folder,
-            name=bundle.resolve().name,
+            name=name,
             config=config,
-            fingerprint=f"{bundle.resolve().name}@{_fingerprint(folder)}",
+            fingerprint=fingerprint(name, (folder / CONFIG, folder / WEIGHTS), PREPROCESSOR_VERSION.encode()),
             parameter_count=sum(torch.Size(shape).numel() for shape in expected.values()),
+            shards=shards,
         )
 
     @property
@@ -58,12 +59,8 @@ class NativeCheckpoint:
 
     def load(self, device: torch.device, dtype: torch.dtype) -> VisionEncoder:
         """The encoder with its weights, ready for inference."""
-        try:
-            tensors = load_file(self.folder / "model.safetensors", device=str(device))
-            model = _skeleton(self.config)
-            model.load_state_dict({name: tensor.to(dtype) for name, tensor in tensors.items()}, assign=True)
-        except (OSError, RuntimeError, SafetensorError) as error:
-            raise CheckpointError(f"{self.folder / 'model.safetensors'} cannot be loaded: {error}") from error
+        model = _skeleton(self.config)
+        model.load_state_dict(self.shards.read_all(dtype, device), assign=True)
         model.eval().requires_grad_(False)
         return model.to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
 
@@ -85,42 +82,8 @@ def _skeleton(config: VisionConfig) -> VisionEncoder:
 
 
 def _read_config(path: Path) -> VisionConfig:
+    raw = read_config(path, ARCHITECTURE)
     try:
-        raw = json.loads(path.read_bytes())
-        architecture = (raw.get("architectures") or ["nothing"])[0]
-        if architecture != ARCHITECTURE:
-            raise CheckpointError(
-                f"{path}: architecture {architecture} is not served here; {ARCHITECTURE} is"
-            )
         return VisionConfig.from_dict(raw)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{path} does not describe an encoder: {error}") from error
-
-
-def _check_shapes(path: Path, expected: dict[str, tuple[int, ...]]) -> None:
-    try:
-        with safe_open(path, framework="pt") as tensors:
-            found = {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    for name in sorted(expected.keys() | found.keys()):
-        if name not in found:
-            raise CheckpointError(f"{path}: tensor {name} is missing")
-        if name not in expected:
-            raise CheckpointError(f"{path}: tensor {name} does not belong to the encoder")
-        if found[name] != expected[name]:
-            raise CheckpointError(
-                f"{path}: tensor {name} is {found[name]}, config.json asks for {expected[name]}"
-            )
-
-
-def _fingerprint(folder: Path) -> str:
-    """First 16 hex digits of a SHA-256 over everything that decides the embedding of given bytes."""
-    digest = hashlib.sha256((folder / "config.json").read_bytes())
-    with (folder / "model.safetensors").open("rb") as weights:
-        while block := weights.read(READ_BLOCK):
-            digest.update(block)
-    digest.update(PREPROCESSOR_VERSION.encode())
-    return digest.hexdigest()[:16]

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from services.vision.checkpoint import Checkpoint, CheckpointError
-from services.vision.glm4v import ARCHITECTURE, CONFIG, Glm4vCheckpoint, read_json
+from servicekit.checkpoint import CheckpointError, architecture_of, read_json
+from services.vision.checkpoint import Checkpoint
+from services.vision.glm4v import ARCHITECTURE, CONFIG, Glm4vCheckpoint
 from services.vision.model.glm4v import Glm4vVisionConfig
 from services.vision.native import NativeCheckpoint
 
@@ -30,7 +31,7 @@ def open_checkpoint(model: Path, min_pixels: int | None = None, max_pixels: int 
         return Glm4vCheckpoint.dummy(str(model), PRESETS[size], min_pixels, max_pixels)
     if (model / "vision").is_dir() or not (model / CONFIG).exists():
         return NativeCheckpoint.open(model)
-    architecture = (read_json(model / CONFIG).get("architectures") or ["nothing"])[0]
+    architecture = architecture_of(read_json(model / CONFIG))
     if architecture != ARCHITECTURE:
         raise CheckpointError(
             f"{model / CONFIG}: {architecture} has no vision encoder that is served here; {ARCHITECTURE} has"

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from servicekit.cache import CountedCache
 from servicekit.errors import InvalidArgument, ResourceExhausted
 from servicekit.flights import SingleFlight
 from services.vision import metrics
-from services.vision.cache import EmbeddingCache, Encoding
 from services.vision.checkpoint import Prepared
 from services.vision.encoder import Encoder
+from services.vision.encoding import Encoding
 from services.vision.settings import VisionSettings
 from services.vision.text.reader import UNREAD, Reading
 from services.vision.text.runtime import TextRuntime
@@ -52,7 +53,7 @@ class Pipeline:
         self._encoder = encoder
         self._text = text
         self._settings = settings
-        self._cache = EmbeddingCache(settings.cache_bytes)
+        self._cache: CountedCache[bytes, Encoding] = CountedCache(settings.cache_bytes, metrics.CACHE)
         self._flights: SingleFlight[bytes, tuple[Encoding, Timings]] = SingleFlight()
         self._ahead = asyncio.Semaphore(BATCHES_AHEAD * settings.max_batch)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, "vision-decode")

@@ -9,11 +9,11 @@ import torch
 
 from autoglm.tensor.v1 import tensor_pb2
 from autoglm.vision.v1 import vision_pb2, vision_pb2_grpc
+from servicekit.checkpoint import CheckpointError
 from servicekit.placement import choose_device, choose_dtype
 from servicekit.server import Service
 from servicekit.settings import SettingsError
 from servicekit.tensors import data_type_of, split, to_message
-from services.vision.checkpoint import CheckpointError
 from services.vision.encoder import Encoder
 from services.vision.opening import open_checkpoint
 from services.vision.pipeline import Encoded, Pipeline

@@ -8,8 +8,8 @@ import torch
 from tokenizers import Tokenizer
 
 from benchmarks.checkpoints import SHAPES
-from services.llm.model.dummy import SPECIAL_TOKENS
-from services.llm.model.loading import Bundle
+from services.llm.checkpoint import Bundle
+from services.llm.dummy import SPECIAL_TOKENS
 
 TINY = ("tiny", "tiny-seeing")
 

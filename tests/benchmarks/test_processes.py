@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks.processes import children, is_running, memory
+from benchmarks.processes import children, cpu_seconds, is_running, memory
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -31,3 +31,10 @@ def test_a_child_that_nobody_has_waited_for_is_not_running() -> None:
 def test_memory_is_in_mebibytes_and_never_above_its_peak() -> None:
     own = memory(os.getpid())
     assert 5 < own.now <= own.peak < 100_000
+
+
+def test_computing_takes_seconds() -> None:
+    began = cpu_seconds(os.getpid())
+    while cpu_seconds(os.getpid()) < began + 0.05:
+        sum(range(10_000))
+    assert began > 0

@@ -113,4 +113,9 @@ def test_plaintext_beyond_this_machine_is_passed_on_only_when_asked_for(config: 
 
 @pytest.mark.parametrize(("cores", "vision", "llm"), [(1, 1, 1), (2, 1, 1), (4, 1, 3), (16, 4, 12)])
 def test_cores_are_shared_out(cores: int, vision: int, llm: int) -> None:
-    assert share_threads(cores) == {"vision": vision, "speech": vision, "llm": llm}
+    assert share_threads(cores, seeing=True) == {"vision": vision, "speech": vision, "llm": llm}
+
+
+@pytest.mark.parametrize("cores", [1, 2, 16])
+def test_a_model_that_sees_nothing_may_take_all_cores(cores: int) -> None:
+    assert share_threads(cores, seeing=False)["llm"] == cores

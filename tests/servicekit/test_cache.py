@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from servicekit.cache import ByteCache
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from servicekit.cache import ByteCache, CacheMetrics, CountedCache
 
 EACH = 128
 
@@ -67,3 +69,19 @@ def test_capacity_zero_keeps_nothing() -> None:
     cache = ByteCache[bytes, Value](0)
     cache.put(b"a", value())
     assert len(cache) == 0
+
+
+def test_hits_misses_evictions_and_bytes_are_counted() -> None:
+    registry = CollectorRegistry()
+    hits, misses, evictions = (
+        Counter(name, "", registry=registry) for name in ("hits", "misses", "evictions")
+    )
+    metrics = CacheMetrics(hits, misses, evictions, Gauge("bytes", "", registry=registry))
+    cache = CountedCache[bytes, Value](EACH, metrics)
+    cache.get(b"a")
+    cache.put(b"a", value())
+    cache.get(b"a")
+    cache.get(b"a")
+    cache.put(b"b", value())
+    names = ("hits_total", "misses_total", "evictions_total", "bytes")
+    assert [registry.get_sample_value(name) for name in names] == [2, 1, 1, EACH]

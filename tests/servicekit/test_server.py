@@ -123,7 +123,7 @@ async def test_a_service_that_cannot_tell_how_it_is_is_not_ready(monkeypatch: py
     def broken() -> bool:
         raise RuntimeError("who knows")
 
-    async with running(service(Echo(), healthy=broken), SETTINGS) as server, asyncio.timeout(2):
+    async with running(service(Echo(), healthy=broken), SETTINGS) as server, asyncio.timeout(30):
         while await health_of(server.health_port, NAME) == SERVING:
             await asyncio.sleep(0.01)
         assert await health_of(server.health_port, LIVENESS) == SERVING
@@ -135,7 +135,7 @@ async def test_readiness_follows_what_the_service_says_of_itself(monkeypatch: py
     async with running(service(Echo(), healthy=lambda: not ill.is_set()), SETTINGS) as server:
         for turn, expected in ((ill.set, NOT_SERVING), (ill.clear, SERVING)):
             turn()
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(30):
                 while await health_of(server.health_port, NAME) != expected:
                     await asyncio.sleep(0.01)
 
@@ -168,15 +168,3 @@ async def test_a_taken_port_is_named() -> None:
         taken = ServerSettings(port=server.port, health_port=0)
         with pytest.raises(SettingsError, match=f":{server.port} cannot be bound"):
             await RunningServer.start(service(Echo()), taken)
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.org"])
-def test_plaintext_beyond_loopback_has_to_be_asked_for(host: str) -> None:
-    with pytest.raises(SettingsError, match="insecure: true"):
-        server_module.check_exposure(host, insecure=False)
-    server_module.check_exposure(host, insecure=True)
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
-def test_loopback_needs_no_permission(host: str) -> None:
-    server_module.check_exposure(host, insecure=False)

@@ -10,7 +10,7 @@ import pytest
 from servicekit import watched
 from servicekit.channel import open_channel
 from servicekit.errors import Unavailable, from_rpc_error
-from servicekit.server import RunningServer, check_exposure, running
+from servicekit.server import RunningServer, running
 from servicekit.settings import ServerSettings, SettingsError, TLSSettings
 from tests.certificates import EXPIRED, Certificates
 from tests.servicekit.echo import CALLS, NAME, Echo, service
@@ -187,10 +187,6 @@ async def test_a_file_that_cannot_be_used_prevents_the_start_by_name(
     junk.write_text("nothing of use")
     with pytest.raises(SettingsError, match=r"junk\.pem"):
         await RunningServer.start(service(Echo()), secured(tls))
-
-
-def test_a_server_with_tls_may_be_reached_from_outside() -> None:
-    check_exposure("0.0.0.0", insecure=False, encrypted=True)
 
 
 def test_a_certificate_needs_its_key() -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from services.speech.checkpoint import Checkpoint, CheckpointError
+from servicekit.checkpoint import CheckpointError
+from services.speech.checkpoint import Checkpoint
 
 
 def edit(path: Path, **values: object) -> None:

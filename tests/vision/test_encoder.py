@@ -8,8 +8,9 @@ import pytest
 import torch
 from prometheus_client import REGISTRY
 
+from servicekit.checkpoint import CheckpointError
 from servicekit.errors import Unavailable
-from services.vision.checkpoint import CheckpointError, Prepared
+from services.vision.checkpoint import Prepared
 from services.vision.encoder import Encoder
 from services.vision.glm4v import Glm4vCheckpoint
 from services.vision.model.native import VisionEncoder, normalise

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from services.vision.checkpoint import CheckpointError
-from services.vision.model.native import VisionConfig, VisionEncoder
+from servicekit.checkpoint import CheckpointError
+from services.vision.model.native import ARCHITECTURE, VisionConfig, VisionEncoder, normalise
 from services.vision.native import NativeCheckpoint
 from tests.bundles import write_vision_bundle
 
@@ -46,6 +47,25 @@ def test_weights_take_the_type_asked_for(bundle: Path, dtype: torch.dtype) -> No
     assert {parameter.dtype for parameter in model.parameters()} == {dtype}
 
 
+def test_an_encoder_in_int8_sees_nearly_what_it_sees_in_float16(tmp_path: Path) -> None:
+    config = replace(VisionConfig.tiny(), width=32, head_width=64)
+    half, eighth = (
+        write_vision_bundle(tmp_path / name, config=config, int8=int8).parent
+        for name, int8 in (("half", False), ("eighth", True))
+    )
+    pixels_BHW3 = torch.randint(0, 256, (3, 16, 16, 3), dtype=torch.uint8)
+
+    def see(bundle: Path) -> torch.Tensor:
+        model = NativeCheckpoint.open(bundle).load(torch.device("cpu"), torch.float32)
+        with torch.inference_mode():
+            embeddings: torch.Tensor = model(normalise(pixels_BHW3))
+        return embeddings
+
+    expected, close = see(half), see(eighth)
+    assert not torch.equal(close, expected)
+    assert (close - expected).norm() < 0.05 * expected.norm()
+
+
 def test_fingerprint_is_stable_and_changes_with_weights_and_config(tmp_path: Path) -> None:
     one, same, other = (
         write_vision_bundle(tmp_path / str(i), seed).parent for i, seed in enumerate((1, 1, 2))
@@ -74,33 +94,34 @@ def test_missing_weights_are_named(bundle: Path) -> None:
 def test_truncated_weights_are_named(bundle: Path) -> None:
     weights = bundle / "vision" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])
-    with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is not a whole"):
         NativeCheckpoint.open(bundle)
 
 
 def test_missing_tensor_is_named(bundle: Path) -> None:
     rewrite(bundle, lambda tensors: tensors.__delitem__("projector.bias"))
-    with pytest.raises(CheckpointError, match=r"projector\.bias is missing"):
+    with pytest.raises(CheckpointError, match=r"missing projector\.bias"):
         NativeCheckpoint.open(bundle)
 
 
 def test_tensor_of_something_else_is_named(bundle: Path) -> None:
     rewrite(bundle, lambda tensors: tensors.update(stray=torch.zeros(1)))
-    with pytest.raises(CheckpointError, match="stray does not belong"):
+    with pytest.raises(CheckpointError, match="unexpected stray"):
         NativeCheckpoint.open(bundle)
 
 
 def test_tensor_of_the_wrong_shape_is_named(bundle: Path) -> None:
     rewrite(bundle, lambda tensors: tensors.update({"projector.bias": torch.zeros(3)}))
-    with pytest.raises(CheckpointError, match=r"projector\.bias is \(3,\)"):
+    with pytest.raises(CheckpointError, match=r"projector\.bias is \[3\] instead"):
         NativeCheckpoint.open(bundle)
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("{", "does not describe an encoder"),
-        ("[]", "does not describe an encoder"),
+        ("{", "is not JSON"),
+        ("[]", "holds no object"),
+        (json.dumps({"architectures": [ARCHITECTURE], "width": "wide"}), "does not describe an encoder"),
         (json.dumps({"architectures": ["BertModel"]}), "BertModel is not served here"),
         (json.dumps({**VisionConfig.tiny().to_dict(), "colour": 1}), "colour"),
     ],

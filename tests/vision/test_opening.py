@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.vision.checkpoint import CheckpointError
+from servicekit.checkpoint import CheckpointError
 from services.vision.glm4v import Glm4vCheckpoint
 from services.vision.model.glm4v import Glm4vVisionConfig
 from services.vision.native import NativeCheckpoint

@@ -6,7 +6,8 @@ from typing import Annotated
 import torch
 import typer
 
-from training.speech.bundle import write_branch
+from training.speech.adapt import adapt, blend
+from training.speech.bundle import open_bundle, write_branch, write_decoder
 from training.speech.evaluate import evaluate
 from training.speech.train import load_branch, train
 
@@ -59,6 +60,33 @@ def train_command(
 def export_command(work: Work = WORK, bundle: Bundle = BUNDLE) -> None:
     """Puts the trained branch into the bundle; the recogniser's own weights stay as they are, to the bit."""
     write_branch(bundle / "speech", load_branch(bundle / "speech", work))
+
+
+@app.command("adapt")
+def adapt_command(
+    data: Data,
+    made: Made = MADE,
+    work: Work = WORK,
+    bundle: Bundle = BUNDLE,
+    minutes: Annotated[float, typer.Option(help="Budget; a checkpoint goes on where it stopped.")] = 30,
+    seed: int = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves the choice to torch.")] = 0,
+) -> None:
+    """Adapts the decoder to words, made voices and everyday sentences."""
+    if threads:
+        torch.set_num_threads(threads)
+    adapt(data, made, bundle / "speech", work, minutes, seed)
+
+
+@app.command("blend")
+def blend_command(
+    work: Work = WORK,
+    bundle: Bundle = BUNDLE,
+    share: Annotated[float, typer.Option(help="0 is the bundle's decoder, 1 the adapted one.")] = 1.0,
+) -> None:
+    """Puts the adapted decoder into the bundle, or one on the way to it."""
+    model, _ = open_bundle(bundle / "speech")
+    write_decoder(bundle / "speech", blend(model, work, share))
 
 
 @app.command("eval")

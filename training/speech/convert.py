@@ -14,8 +14,8 @@ import onnx
 import torch
 from onnx import numpy_helper
 
+from servicekit.weights import write_weights
 from services.speech.model.config import FeatureConfig, SpeechConfig
-from services.speech.weights import write_weights
 
 CONFIG = SpeechConfig(
     features=FeatureConfig(),
@@ -79,7 +79,7 @@ def write(
     (folder / "characters.json").write_text(
         json.dumps(characters, ensure_ascii=False) + "\n", encoding="utf-8"
     )
-    write_weights(folder / "model.safetensors", weights)
+    write_weights(folder / "model.safetensors", weights, int8=True)
 
 
 def _tensors(path: Path, names: tuple[tuple[str, str], ...]) -> dict[str, torch.Tensor]:

@@ -31,6 +31,7 @@ THEN: tuple[Rule, ...] = (
     network.policies_open_the_drawn_doors,
     monitoring.monitors_find_services,
     monitoring.alerts_know_their_metrics,
+    monitoring.panels_know_their_metrics,
 )
 
 

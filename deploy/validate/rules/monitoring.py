@@ -1,16 +1,14 @@
-"""Monitors find the Services, and alerts are about metrics that the code exports."""
+"""Monitors find the Services; alerts and panels are about metrics that the code exports."""
 
+import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
-from prometheus_client import REGISTRY
-
-import services.vision.metrics  # noqa: F401
 from deploy.validate.manifests import Manifests, selects
-from services.llm.engine.stats import Distributions, EngineStats
-from services.llm.metrics import EngineCollector
+from deploy.validate.metrics import exported, family
 
-SUFFIXES = ("_bucket", "_count", "_sum", "_total")
+DASHBOARD_LABEL = "grafana_dashboard"
 
 
 def monitors_find_services(manifests: Manifests) -> Iterator[str]:
@@ -26,22 +24,44 @@ def monitors_find_services(manifests: Manifests) -> Iterator[str]:
 
 
 def alerts_know_their_metrics(manifests: Manifests) -> Iterator[str]:
-    """Every autoglm_* name in an expression is exported by a process."""
-    exported = _exported()
+    """Every autoglm_* name in an alert's expression is exported by a process."""
+    for rule in alerts(manifests):
+        for series in _unknown(rule["expr"]):
+            yield f"alert {rule['alert']} asks for {series}, which nothing exports"
+
+
+def panels_know_their_metrics(manifests: Manifests) -> Iterator[str]:
+    """The same for the panels of the dashboards."""
+    for panel in panels(manifests):
+        for target in panel.get("targets", ()):
+            for series in _unknown(target["expr"]):
+                yield f"panel {panel['title']} draws {series}, which nothing exports"
+
+
+def alerts(manifests: Manifests) -> Iterator[dict[str, Any]]:
+    """All alerts of a build."""
     for document in manifests.of_kind("PrometheusRule"):
         for group in document["spec"]["groups"]:
-            for rule in group["rules"]:
-                for name in re.findall(r"\bautoglm_\w+", rule["expr"]):
-                    if _family(name) not in exported and name not in exported:
-                        yield f"alert {rule['alert']} asks for {name}, which nothing exports"
+            yield from group["rules"]
 
 
-def _exported() -> set[str]:
-    nothing = EngineStats(*[0] * len(EngineStats.__dataclass_fields__))
-    engine = EngineCollector(lambda: nothing, Distributions())
-    return {metric.name for source in (REGISTRY, engine) for metric in source.collect()}
+def panels(manifests: Manifests) -> Iterator[dict[str, Any]]:
+    """All panels of the dashboards of a build, those that are only headings too."""
+    for document in manifests.of_kind("ConfigMap"):
+        if DASHBOARD_LABEL in document["metadata"].get("labels", {}):
+            for text in document["data"].values():
+                yield from json.loads(text)["panels"]
 
 
-def _family(name: str) -> str:
-    suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
-    return name.removesuffix(suffix)
+def asked_for(expression: str) -> set[str]:
+    """Our series in an expression."""
+    return set(re.findall(r"\bautoglm_\w+", expression))
+
+
+def _unknown(expression: str) -> list[str]:
+    types = exported()
+
+    def is_known(series: str) -> bool:
+        return series in types or types.get(family(series)) == "histogram"
+
+    return sorted(series for series in asked_for(expression) if not is_known(series))

@@ -3,11 +3,12 @@
 import json
 from typing import Any
 
+from servicekit.checkpoint import CheckpointError
 from services.llm.chat.format import ChatFormat
 from services.llm.chat.native import NativeChat
 from services.llm.chat.published import PublishedChat
+from services.llm.checkpoint import Bundle
 from services.llm.engine.request import SamplingParams
-from services.llm.model.loading import Bundle, CheckpointError
 
 TOKENIZER, GENERATION = "tokenizer.json", "generation_config.json"
 SAMPLED = ("temperature", "top_p", "top_k")

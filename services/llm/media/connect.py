@@ -4,13 +4,13 @@ import grpc
 
 from servicekit.breaker import Breaker
 from servicekit.channel import open_channel
+from services.llm.checkpoint import Bundle
 from services.llm.media.clients import EncoderClient, SpeechClient, VisionClient
 from services.llm.media.contract import EmbeddingContract
 from services.llm.media.encoder import Encoder
 from services.llm.media.library import MediaLibrary
 from services.llm.media.transcriber import Transcriber
 from services.llm.model.fusion import Modality
-from services.llm.model.loading import Bundle
 from services.llm.settings import LLMSettings
 
 

@@ -1,8 +1,17 @@
-"""Monitors that scrape nothing, and alerts that never come."""
+"""Monitors that scrape nothing, alerts that never come, and panels that stay empty."""
 
-from tests.deploy.planting import Plant, spec
+from deploy.validate.manifests import Manifests
+from tests.deploy.planting import Plant, one, spec
 
 MONITORING = "base + monitoring"
+
+
+def draw_something_else(manifests: Manifests) -> None:
+    data = one(manifests, "ConfigMap", "autoglm-dashboard")["data"]
+    data["autoglm.json"] = data["autoglm.json"].replace(
+        "autoglm_speech_streams", "autoglm_speech_streams_total"
+    )
+
 
 PLANTS = (
     Plant(
@@ -28,6 +37,13 @@ PLANTS = (
             "autoglm",
             lambda r: r["groups"][0]["rules"][0].update(expr="autoglm_llm_queue_length > 1"),
         ),
+        build=MONITORING,
+    ),
+    Plant(
+        "a panel of a metric that is none",
+        "panels_know_their_metrics",
+        "autoglm_speech_streams_total",
+        draw_something_else,
         build=MONITORING,
     ),
 )

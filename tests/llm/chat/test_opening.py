@@ -7,12 +7,13 @@ from typing import Any, cast
 
 import pytest
 
+from servicekit.checkpoint import CheckpointError
 from services.llm.chat.native import NativeChat
 from services.llm.chat.opening import open_chat, read_defaults
 from services.llm.chat.published import PublishedChat
+from services.llm.checkpoint import Bundle
 from services.llm.engine.request import SamplingParams
 from services.llm.model.config import DecoderConfig
-from services.llm.model.loading import Bundle, CheckpointError
 from tests.bundles import write_tokenizer as write_native_tokenizer
 from tests.published import write_tokenizer
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 import transformers
 
+from services.llm.checkpoint import Bundle
 from services.llm.model.attention import DenseAttention, prefix_mask
 from services.llm.model.config import ConfigError, DecoderConfig
 from services.llm.model.decoder import Decoder, Rotary
-from services.llm.model.loading import Bundle
 from services.llm.model.mrope import PictureSpan, mrope_positions
 from services.llm.model.paged import PagedAttention, PagedCache, Rows
 from services.llm.model.published import read_published_config

@@ -11,9 +11,9 @@ import pytest
 import soundfile
 import torch
 
+from servicekit.weights import write_weights
 from services.speech.model.config import SpeechConfig
 from services.speech.model.recogniser import RecogniserModel
-from services.speech.weights import write_weights
 from training.speech.store import Spoken, Store
 
 CHARACTERS = ["<S/S>", "<PAD>", "<UNK>", *"你好今天气很数字语音一个苹果是红色的再见明"]
@@ -36,7 +36,7 @@ def bundle(tmp_path: Path) -> Path:
     config = SpeechConfig.tiny(len(CHARACTERS))
     (folder / "config.json").write_text(json.dumps(config.to_dict()))
     (folder / "characters.json").write_text(json.dumps(CHARACTERS))
-    write_weights(folder / "model.safetensors", RecogniserModel(config).state_dict())
+    write_weights(folder / "model.safetensors", RecogniserModel(config).state_dict(), int8=True)
     return folder
 
 

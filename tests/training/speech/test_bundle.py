@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from services.speech.checkpoint import Checkpoint
 from services.speech.model.config import StreamingConfig
 from services.speech.model.streaming import StreamingBranch
-from training.speech.bundle import open_bundle, write_branch
+from training.speech.bundle import open_bundle, write_branch, write_decoder
 
 STREAMING = StreamingConfig(kernel_size=5, adapter_rank=4, context_layers=1)
 
@@ -38,6 +38,20 @@ def test_the_service_opens_what_was_written(bundle: Path) -> None:
     assert model.streaming is not None
     assert model.streaming.config == STREAMING
     assert model.streaming.prior_mean_M.tolist() == [-80.0] * 40
+
+
+def test_the_decoders_blocks_can_be_replaced_alone(bundle: Path) -> None:
+    before = load_file(bundle / "model.safetensors")
+    model, _ = open_bundle(bundle)
+    for parameter in model.parameters():
+        parameter.data += 1
+    write_decoder(bundle, model)
+    after = load_file(bundle / "model.safetensors")
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+        assert torch.equal(after[name], tensor) != name.startswith("decoder.blocks.") or name.endswith(
+            "_scale"
+        )
 
 
 def test_another_model_is_refused(bundle: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from services.llm.model.loading import Bundle, CheckpointError
-from services.llm.model.shards import Shards
+from servicekit.checkpoint import CheckpointError
+from servicekit.shards import Shards
+from services.llm.checkpoint import Bundle
 from tests.published import ARCHITECTURES, Architecture, save_checkpoint
 
 CPU = torch.device("cpu")

@@ -15,8 +15,9 @@ import tokenizers
 import torch
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
+from servicekit.checkpoint import CheckpointError, Shape
+from servicekit.shards import Progress
 from services.llm.model.config import DecoderConfig
-from services.llm.model.shards import CheckpointError, Progress
 
 DUMMY = "dummy:"
 NOISE = (
@@ -108,7 +109,7 @@ class DummyCheckpoint:
 
     def read(
         self,
-        shapes: Mapping[str, tuple[int, ...]],
+        shapes: Mapping[str, Shape],
         dtype: torch.dtype,
         device: torch.device,
         progress: Progress,

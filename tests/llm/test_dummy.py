@@ -7,8 +7,8 @@ import pytest
 import tokenizers
 import torch
 
-from services.llm.model import dummy
-from services.llm.model.dummy import DummyCheckpoint
+from services.llm import dummy
+from services.llm.dummy import DummyCheckpoint
 
 SHAPES = {"model.norm.weight": (8,), "q_proj.bias": (8,), "q_proj.weight": (8000, 300)}
 

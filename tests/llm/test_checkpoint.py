@@ -8,7 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from services.llm.model.loading import Bundle, CheckpointError
+from servicekit.checkpoint import CheckpointError
+from services.llm.checkpoint import Bundle
+from services.llm.model.attention import DenseAttention, prefix_mask
 from tests.bundles import write_llm_bundle
 
 
@@ -43,6 +45,34 @@ def test_the_loaded_decoder_runs_in_the_asked_dtype(folder: Path) -> None:
     assert hidden.isfinite().all()
 
 
+def logits(folder: Path, ids: torch.Tensor) -> torch.Tensor:
+    decoder = Bundle.open(folder).load(torch.float32, torch.device("cpu")).decoder
+    attend = DenseAttention(prefix_mask(len(ids), []))
+    with torch.inference_mode():
+        return decoder.logits(decoder(decoder.embed(ids), torch.arange(len(ids)), attend))
+
+
+def test_a_bundle_in_int8_answers_nearly_as_one_in_float16(tmp_path: Path) -> None:
+    half, eighth = (
+        write_llm_bundle(tmp_path / name, int8=int8) for name, int8 in (("half", False), ("eighth", True))
+    )
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (half, eighth)]
+    assert sizes[1] < 0.7 * sizes[0]
+    ids = torch.arange(20)
+    expected, close = logits(half, ids), logits(eighth, ids)
+    assert not torch.equal(close, expected)
+    assert (close - expected).norm() < 0.03 * expected.norm()
+    assert Bundle.open(eighth).parameter_count == Bundle.open(half).parameter_count
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_truncated_file_is_refused(tmp_path: Path, int8: bool) -> None:
+    path = write_llm_bundle(tmp_path, int8=int8) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is not a whole safetensors file"):
+        Bundle.open(path.parent)
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -67,13 +97,6 @@ def test_a_wrong_tensor_is_named(
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(CheckpointError, match=f"holds no {name}"):
-        Bundle.open(folder)
-
-
-def test_a_truncated_file_is_refused(folder: Path) -> None:
-    weights = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
-    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
         Bundle.open(folder)
 
 

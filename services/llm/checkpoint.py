@@ -6,8 +6,6 @@ names of `Glm4ForCausalLM` (`model.*`, `lm_head.weight` unless tied) or, in `Glm
 stand under `model.language_model.*`; those of the native gate are `gate.*`.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +14,22 @@ from typing import Any, Protocol, Self
 import torch
 from torch import nn
 
+from servicekit.checkpoint import (
+    CheckpointError,
+    Shape,
+    architecture_of,
+    check_shapes,
+    fingerprint,
+    read_json,
+)
+from servicekit.shards import INDEX, WEIGHTS, Progress, Shards
+from services.llm.dummy import DUMMY, DummyCheckpoint
 from services.llm.model.config import ConfigError, DecoderConfig
 from services.llm.model.decoder import Decoder, Rotary
-from services.llm.model.dummy import DUMMY, DummyCheckpoint
 from services.llm.model.fusion import GatingUnit
 from services.llm.model.published import FAMILIES, read_published_config
-from services.llm.model.shards import INDEX, WEIGHTS, CheckpointError, Progress, Shape, Shards
 
-__all__ = ["Backbone", "Bundle", "CheckpointError"]
-
-PREPROCESSOR_VERSION = "native-chat-1"
+PREPROCESSOR_VERSION = b"native-chat-1"
 CONFIG, TOKENIZER, GENERATION = "config.json", "tokenizer.json", "generation_config.json"
 BESIDE_WEIGHTS = (CONFIG, GENERATION, TOKENIZER, "tokenizer_config.json", "chat_template.jinja")
 VISION_PREFIXES = ("model.visual.", "visual.")  # since transformers 4.52, and before
@@ -35,7 +39,7 @@ class Weights(Protocol):
     """Where tensors come from."""
 
     def read(
-        self, shapes: Mapping[str, Shape], dtype: torch.dtype, device: torch.device, progress: Progress
+        self, shapes: Mapping[str, Shape], /, dtype: torch.dtype, device: torch.device, progress: Progress
     ) -> Iterator[tuple[str, torch.Tensor]]:
         """Names and tensors, in any order."""
 
@@ -84,22 +88,25 @@ class Bundle:
         for name in (CONFIG, weights, TOKENIZER):
             if not (folder / name).is_file():
                 raise CheckpointError(f"{folder} holds no {name}")
-        raw = _read_json(folder / CONFIG)
-        native = (raw.get("architectures") or [None])[0] not in FAMILIES
+        raw = read_json(folder / CONFIG)
+        native = architecture_of(raw) not in FAMILIES
         try:
             config = DecoderConfig.from_dict(raw) if native else _published(folder, raw)
         except (ConfigError, KeyError, TypeError) as error:
             raise CheckpointError(f"{folder / CONFIG} does not describe a decoder: {error}") from error
         shards = Shards.open(folder)
         shapes = _shapes_of(config, _decoder_prefix(shards))
-        found = {
-            name: entry.shape for name, entry in shards.entries.items() if native or _wanted(name, config)
-        }
-        _compare(folder / weights, found, shapes)
+        found = {name: shape for name, shape in shards.shapes.items() if native or _wanted(name, config)}
+        check_shapes(folder / weights, found, shapes)
         name = (folder.resolve().parent if native else folder.resolve()).name
-        digest = _digest_of_files(folder) if native else _digest_of_samples(folder, shards, shapes)
+        if native:
+            files = [folder / CONFIG, folder / TOKENIZER, *shards.headers]
+            identity = fingerprint(name, files, PREPROCESSOR_VERSION)
+        else:
+            files = [folder / file for file in BESIDE_WEIGHTS if (folder / file).is_file()]
+            identity = fingerprint(name, files, shards.stamp(shapes))
         trusted = tuple(raw.get("encoder_fingerprints", ()))
-        return cls(folder, name, native, config, f"{name}@{digest}", trusted, shapes, shards)
+        return cls(folder, name, native, config, identity, trusted, shapes, shards)
 
     @classmethod
     def _dummy(cls, model: str) -> Self:
@@ -148,17 +155,7 @@ def _shapes_of(config: DecoderConfig, prefix: str) -> dict[str, Shape]:
 
 def _published(folder: Path, raw: Mapping[str, Any]) -> DecoderConfig:
     generation = folder / GENERATION
-    return read_published_config(raw, _read_json(generation) if generation.is_file() else {})
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        raw = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not JSON: {error}") from error
-    if not isinstance(raw, dict):
-        raise CheckpointError(f"{path} holds no object")
-    return raw
+    return read_published_config(raw, read_json(generation) if generation.is_file() else {})
 
 
 def _decoder_prefix(shards: Shards) -> str:
@@ -170,42 +167,3 @@ def _wanted(name: str, config: DecoderConfig) -> bool:
     """False for what a published folder may hold beside the decoder's own tensors."""
     spare_head = config.tie_word_embeddings and name == "lm_head.weight"
     return not (spare_head or name.startswith(VISION_PREFIXES) or name.endswith(".inv_freq"))
-
-
-def _compare(path: Path, found: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> None:
-    problems = [f"missing {name}" for name in sorted(wanted.keys() - found.keys())]
-    problems += [f"unexpected {name}" for name in sorted(found.keys() - wanted.keys())]
-    problems += [
-        f"{name} is {list(found[name])} instead of {list(wanted[name])}"
-        for name in sorted(found.keys() & wanted.keys())
-        if found[name] != wanted[name]
-    ]
-    if problems:
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise CheckpointError(f"{path}: {'; '.join(problems[:5])}{more}")
-
-
-def _digest_of_files(folder: Path) -> str:
-    """First 16 hex digits over everything that shapes the answer of a native bundle."""
-    sha = hashlib.sha256()
-    for name in (CONFIG, WEIGHTS, TOKENIZER):
-        with (folder / name).open("rb") as file:
-            sha.update(hashlib.file_digest(file, "sha256").digest())
-    sha.update(PREPROCESSOR_VERSION.encode())
-    return sha.hexdigest()[:16]
-
-
-def _digest_of_samples(folder: Path, shards: Shards, names: Mapping[str, Shape]) -> str:
-    """The same for a published folder, whose gigabytes are not read for it.
-
-    The small files and the headers count whole, the weights by their files' sizes and a kilobyte from the
-    middle of each tensor: a changed byte elsewhere goes unnoticed, another training does not.
-    """
-    sha = hashlib.sha256()
-    for path in (folder / name for name in BESIDE_WEIGHTS):
-        sha.update(hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest())
-    for path, header in shards.headers.items():
-        sha.update(header + path.stat().st_size.to_bytes(8))
-    for name in names:
-        sha.update(shards.sample(name))
-    return sha.hexdigest()[:16]
