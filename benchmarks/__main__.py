@@ -154,8 +154,8 @@ def live_command(
     streams: Annotated[list[int] | None, typer.Option(help="Live at once; may be repeated.")] = None,
 ) -> None:
     """Speech in real time: first update, lag, and the last word after the end."""
-    with nullcontext(target) if target else live.speech_service(model) as address:
-        rows = asyncio.run(live.measure(address, clips, streams or [1, 16]))
+    with nullcontext(live.Service(target)) if target else live.speech_service(model) as service:
+        rows = asyncio.run(live.measure(service, clips, streams or [1, 16]))
     show("live", streams=rows)
 
 

@@ -1,5 +1,6 @@
 """Processes seen from outside, through Linux's /proc; elsewhere nothing is seen."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,3 +42,9 @@ def memory(pid: int) -> Memory:
     lines = (line.partition(":") for line in (PROC / str(pid) / "status").read_text().splitlines())
     values = {name: value for name, _, value in lines}
     return Memory(*(int(values[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM")))
+
+
+def cpu_seconds(pid: int) -> float:
+    """What the process has computed so far, on all cores; raises FileNotFoundError when it is gone."""
+    fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

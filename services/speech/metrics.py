@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from servicekit.cache import CacheMetrics
+
 CLIPS = Counter("autoglm_speech_clips_total", "Clips that went through the recogniser.")
 AUDIO_SECONDS = Counter("autoglm_speech_audio_seconds_total", "Seconds of audio that were recognised.")
 BATCH_UTTERANCES = Histogram(
@@ -31,7 +33,4 @@ FINAL_LAG_SECONDS = Histogram(
     "autoglm_speech_final_lag_seconds", "Time from the end of an utterance to its text, in live streams."
 )
 
-CACHE_HITS = Counter("autoglm_speech_cache_hits_total", "Clips answered from the embedding cache.")
-CACHE_MISSES = Counter("autoglm_speech_cache_misses_total", "Clips that were not in the embedding cache.")
-CACHE_EVICTIONS = Counter("autoglm_speech_cache_evictions_total", "Embeddings dropped to make room.")
-CACHE_BYTES = Gauge("autoglm_speech_cache_bytes", "Bytes held by the embedding cache.")
+CACHE = CacheMetrics.of("speech", "Clips")

@@ -16,14 +16,14 @@ from services.speech.model.recogniser import RecogniserModel
 from services.speech.model.streaming import Heard as HeardChunk
 from services.speech.model.streaming import StreamState
 from services.speech.phrases import PhraseMachine
+from services.speech.quiet import Quiet, Surroundings, lacking
 from services.speech.search import Heard, search
 from services.speech.vocabulary import Vocabulary
 
+AS_IT_IS = Quiet()
 BEAMS = 1
 PHRASE_BEAMS = 6
 """Phrases are found in texts that were second or third best at first."""
-QUIET_S, QUIET_LEVEL = 0.7, 3e-3
-"""Put around every clip: one cut off at its first and last sound makes the decoder invent words."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Recogniser:
         self.device = model.decoder.embedding.weight.device
         self.dtype = model.decoder.embedding.weight.dtype
         self._log_mel = LogMel(model.config.features).to(self.device)
-        self._quiet_N = _quiet(model.config.features.sample_rate).to(self.device)
+        self._surroundings = Surroundings(model.config.features.sample_rate, self.device)
         self._forbidden = torch.tensor(vocabulary.marks, device=self.device)
 
     @property
@@ -77,10 +77,13 @@ class Recogniser:
 
     @torch.inference_mode()
     def features(self, samples_N: torch.Tensor) -> torch.Tensor:
-        """Normalised features [T, M] of mono samples in -1..1 at the model's rate, quiet before and after."""
-        quiet_N = self._quiet_N * samples_N.abs().max().to(self.device)
-        framed_N = torch.cat((quiet_N, samples_N.to(self.device, torch.float32), quiet_N))
-        return normalise(self._log_mel(framed_N))
+        """Normalised features [T, M] of mono samples in -1..1 at the model's rate, put into quiet."""
+        quiet_N = self._surroundings.put_around(samples_N.to(self.device, torch.float32))
+        return normalise(self._log_mel(quiet_N))
+
+    def quiet(self, samples_N: torch.Tensor) -> Quiet:
+        """The quiet that `features` puts around the samples."""
+        return lacking(samples_N, self.config.features.sample_rate)
 
     @torch.inference_mode()
     def levels(self, samples_N: torch.Tensor) -> torch.Tensor:
@@ -129,27 +132,27 @@ class Recogniser:
         return [self.explain(clip.states_SD, ids) for clip, ids in zip(clips, texts, strict=True)]
 
     def write_many(self, clips: Sequence[Heard], beams: Sequence[int]) -> list[tuple[int, ...]]:
-        """The text of each clip as ids; prefixes of one length and like beams share their forward passes."""
+        """The text of each clip as ids; those with like beams share their forward passes."""
         found: dict[int, tuple[int, ...]] = {}
-        groups: dict[tuple[int, int], list[int]] = {}
+        groups: dict[int, list[int]] = {}
         for index, (clip, width) in enumerate(zip(clips, beams, strict=True)):
             width = max(width, PHRASE_BEAMS) if clip.phrases is not None else width
-            groups.setdefault((len(clip.prefix), width), []).append(index)
-        for (_, width), indices in groups.items():
+            groups.setdefault(width, []).append(index)
+        for width, indices in groups.items():
             texts = search(self.model.decoder, [clips[i] for i in indices], width, self._forbidden)
             found |= {index: text.ids for index, text in zip(indices, texts, strict=True)}
         return [found[index] for index in range(len(clips))]
 
     @torch.inference_mode()
-    def explain(self, states_SD: torch.Tensor, ids: Sequence[int]) -> Hypothesis:
-        """A given text of a clip, with times, confidence and embedding."""
+    def explain(self, states_SD: torch.Tensor, ids: Sequence[int], quiet: Quiet = AS_IT_IS) -> Hypothesis:
+        """A given text of a clip that was put into quiet, with times, confidence and embedding."""
         if not ids:
             return Hypothesis((), (), torch.zeros(0, self.config.projector_size, dtype=self.dtype))
         posteriors_NV, looks_LHNS = self.posteriors(states_SD, ids)
-        clip_s = max(0.0, len(states_SD) * self.frame_s - 2 * QUIET_S)
+        clip_s = max(0.0, len(states_SD) * self.frame_s - quiet.before_s - quiet.after_s)
 
         def place(frame: int) -> float:
-            return min(max(0.0, frame * self.frame_s - QUIET_S), clip_s)
+            return min(max(0.0, frame * self.frame_s - quiet.before_s), clip_s)
 
         confidences = posteriors_NV[range(len(ids)), list(ids)].tolist()
         characters = tuple(
@@ -164,9 +167,3 @@ class Recogniser:
         written = torch.tensor([[BOUNDARY, *ids]], device=self.device)
         logits_NV, looks_LHNS = self.model.decoder.attend(written, states_SD[None])
         return logits_NV[:-1].float().softmax(-1), looks_LHNS[:, :, :-1]
-
-
-def _quiet(rate: int) -> torch.Tensor:
-    """Faint noise, the same each time, for a loudest sample of 1."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(round(QUIET_S * rate), generator=generator) * QUIET_LEVEL

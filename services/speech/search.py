@@ -4,10 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import takewhile
 
 import torch
 
-from services.speech.model.decoder import BOUNDARY, SpeechDecoder
+from services.speech.model.decoder import BOUNDARY, DecoderMemory, SpeechDecoder
 from services.speech.phrases import PhraseMachine
 
 # Of the OpenNMT length norm (https://arxiv.org/abs/1609.08144): longer texts are not worse for being longer.
@@ -38,6 +39,8 @@ class Heard:
     states_SD: torch.Tensor
     prefix: tuple[int, ...] = ()
     phrases: PhraseMachine | None = None
+    guess: tuple[int, ...] = ()
+    """What may well follow the prefix: greedy search reads in one pass what it would have written."""
 
     @property
     def phrase_state(self) -> int:
@@ -51,21 +54,25 @@ class Heard:
         """Nobody speaks faster than 12 characters a second: one for every two frames."""
         return len(self.prefix) + 4 + len(self.states_SD) // 2
 
+    def guess_for(self, beams: int) -> tuple[int, ...]:
+        """As much of the guess as can be of use; one character at least is left to write."""
+        if beams > 1 or self.phrases is not None:
+            return ()
+        return self.guess[: self.most_characters - len(self.prefix) - 1]
+
 
 @torch.inference_mode()
 def search(decoder: SpeechDecoder, clips: Sequence[Heard], beams: int, forbidden: torch.Tensor) -> list[Beam]:
-    """The best text of each clip, its prefix included; `forbidden` ids are never written.
-
-    All clips of a call must have prefixes of one length.
-    """
-    alive = [[Beam(clip.prefix, 0.0, clip.phrase_state)] for clip in clips]
-    done: list[list[Beam]] = [[] for _ in clips]
+    """The best text of each clip, its prefix included; `forbidden` ids are never written."""
     states_BSD, mask_B11S = _padded([clip.states_SD for clip in clips])
     memory = decoder.listen(states_BSD, mask_B11S)
-    fed = torch.tensor([[BOUNDARY, *clip.prefix] for clip in clips], device=states_BSD.device)
+    guesses = [clip.guess_for(beams) for clip in clips]
+    fed, real = _lined_up([clip.prefix + guess for clip, guess in zip(clips, guesses, strict=True)])
+    logits_BNV = decoder(fed.to(states_BSD.device), memory, real.to(states_BSD.device))
+    logp_RV, begun = _after_guesses(logits_BNV.float().log_softmax(-1), memory, clips, guesses, forbidden)
+    alive = [[beam] for beam in begun]
+    done: list[list[Beam]] = [[] for _ in clips]
     while any(alive):
-        logits_RNV = decoder(fed, memory)
-        logp_RV = logits_RNV[:, -1].float().log_softmax(-1)
         logp_RV[:, forbidden] = NEVER
         row, keep, written = 0, [], []
         for index, clip in enumerate(clips):
@@ -81,7 +88,8 @@ def search(decoder: SpeechDecoder, clips: Sequence[Heard], beams: int, forbidden
                     written.append([last])
         if keep:
             memory.select(torch.tensor(keep, device=states_BSD.device))
-            fed = torch.tensor(written, device=states_BSD.device)
+            logits_RNV = decoder(torch.tensor(written, device=states_BSD.device), memory)
+            logp_RV = logits_RNV[:, -1].float().log_softmax(-1)
     return [max(beams_of_clip, key=lambda beam: beam.ranking) for beams_of_clip in done]
 
 
@@ -128,3 +136,34 @@ def _padded(states: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | No
     lengths = torch.tensor([len(own) for own in states], device=states[0].device)
     mask = torch.arange(longest, device=lengths.device) < lengths[:, None]
     return torch.nn.utils.rnn.pad_sequence(states, batch_first=True), mask[:, None, None]
+
+
+def _lined_up(texts: Sequence[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Texts behind their boundaries as one batch, filled up in front; and which characters are real."""
+    longest = max(map(len, texts))
+    missing_B = torch.tensor([longest - len(text) for text in texts])
+    rows = [[BOUNDARY] * (longest - len(text) + 1) + list(text) for text in texts]
+    return torch.tensor(rows), torch.arange(longest + 1) >= missing_B[:, None]
+
+
+def _after_guesses(
+    logp_BNV: torch.Tensor,
+    memory: DecoderMemory,
+    clips: Sequence[Heard],
+    guesses: Sequence[tuple[int, ...]],
+    forbidden: torch.Tensor,
+) -> tuple[torch.Tensor, list[Beam]]:
+    """What may follow [B, V] each guess as far as it is right, and the texts up to there."""
+    following, beams = [], []
+    for row, (clip, guess) in enumerate(zip(clips, guesses, strict=True)):
+        own_NV = logp_BNV[row, logp_BNV.shape[1] - 1 - len(guess) :]
+        likeliest = own_NV.index_fill(1, forbidden, NEVER).argmax(-1).tolist()
+        right = sum(
+            1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(guess, likeliest, strict=False))
+        )
+        if right < len(guess):
+            memory.seen_BT[row, right - len(guess) :] = False
+        score = float(own_NV[range(right), list(guess[:right])].sum())
+        beams.append(Beam(clip.prefix + guess[:right], score, clip.phrase_state))
+        following.append(own_NV[right])
+    return torch.stack(following), beams

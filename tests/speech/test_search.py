@@ -1,6 +1,7 @@
 """Beam search against what it must find."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -55,7 +56,8 @@ def test_wide_beams_find_the_best_of_all_short_texts(recogniser: Recogniser) -> 
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_clips_that_share_a_batch_get_what_they_get_alone(recogniser: Recogniser, beams: int) -> None:
-    clips = [Heard(states(frames, frames)) for frames in (5, 12, 8, 12, 30)]
+    prefixes = [(), (5, 6, 7), (4,), (), (9, 8)]
+    clips = [Heard(states(n, n), prefix) for n, prefix in zip((5, 12, 8, 12, 30), prefixes, strict=True)]
     alone = [search(recogniser.model.decoder, [clip], beams, NOTHING)[0].ids for clip in clips]
     together = [found.ids for found in search(recogniser.model.decoder, clips, beams, NOTHING)]
     assert together == alone
@@ -64,6 +66,20 @@ def test_clips_that_share_a_batch_get_what_they_get_alone(recogniser: Recogniser
 def test_a_text_goes_on_from_its_prefix(recogniser: Recogniser) -> None:
     [found] = search(recogniser.model.decoder, [Heard(states(20, 2), prefix=(5, 6, 7))], 2, NOTHING)
     assert found.ids[:3] == (5, 6, 7)
+
+
+@pytest.mark.parametrize("right", [0, 1, 5, 9])
+def test_a_guess_changes_nothing_but_the_number_of_steps(recogniser: Recogniser, right: int) -> None:
+    plain = [Heard(states(n, n), prefix) for n, prefix in ((20, ()), (14, (5, 6)), (9, (7,)))]
+    expected = search(recogniser.model.decoder, plain, 1, NOTHING)
+    guessing = [
+        replace(clip, guess=(*text.ids[len(clip.prefix) :][:right], 4, 2, 9)[:12])
+        for clip, text in zip(plain, expected, strict=True)
+    ]
+    found = search(recogniser.model.decoder, guessing, 1, NOTHING)
+    assert [text.ids for text in found] == [text.ids for text in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert one.score == pytest.approx(other.score, abs=1e-3)
 
 
 def test_marks_are_never_written(recogniser: Recogniser) -> None:

@@ -13,6 +13,7 @@ from services.speech.vocabulary import Vocabulary
 from training.speech.batches import Batch
 from training.speech.collage import Collage
 from training.speech.head import SharedHead
+from training.speech.reading import NOTHING, read_texts, written_and_wanted
 from training.speech.syllables import Syllables
 
 UNBOUNDED = 1_000
@@ -121,14 +122,9 @@ def soften(x: torch.Tensor, share: float) -> torch.Tensor:
 def _reading_loss(
     model: RecogniserModel, states_BSD: torch.Tensor, real_B11S: torch.Tensor, ids: list[list[int]]
 ) -> torch.Tensor:
-    longest = max(map(len, ids)) + 1
-    written = torch.full((len(ids), longest), BOUNDARY)
-    wanted = torch.full((len(ids), longest), -100)
-    for row, text in enumerate(ids):
-        written[row, 1 : len(text) + 1] = torch.tensor(text)
-        wanted[row, : len(text) + 1] = torch.tensor([*text, BOUNDARY])
-    logits_BNV = model.decoder(written, model.decoder.listen(states_BSD, real_B11S))
-    return F.cross_entropy(logits_BNV.flatten(0, 1), wanted.flatten())
+    written_BN, wanted_BN = written_and_wanted(ids)
+    logits_BNV = read_texts(model, written_BN, states_BSD, real_B11S)
+    return F.cross_entropy(logits_BNV.flatten(0, 1), wanted_BN.flatten(), ignore_index=NOTHING)
 
 
 def _ctc(logits_BSV: torch.Tensor, frames_B: torch.Tensor, ids: list[list[int]]) -> torch.Tensor:

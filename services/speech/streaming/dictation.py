@@ -49,7 +49,8 @@ class Dictation:
         return replace(recognised, seconds=self._seconds + recognised.seconds)
 
     def _utterance(self, samples: np.ndarray) -> Utterance:
-        return Utterance(torch.from_numpy(samples), self._rate, self._phrases, self.committed)
+        guess = self._before[len(self.committed) :]
+        return Utterance(torch.from_numpy(samples), self._rate, self._phrases, self.committed, guess)
 
 
 async def dictate(

@@ -34,3 +34,18 @@ def test_rows_can_be_dropped_and_doubled() -> None:
             text = torch.cat([ids_BN[source], torch.tensor([last])])[None]
             logits_NV, _ = decoder.attend(text, states_BSD[[source]])
             assert torch.allclose(after[row], logits_NV[-1], atol=1e-5)
+
+
+def test_what_only_fills_a_row_is_not_seen() -> None:
+    torch.manual_seed(0)
+    decoder = SpeechDecoder(SpeechConfig.tiny(12)).eval()
+    states_BSD = torch.randn(2, 9, 32)
+    filled_BN = torch.tensor([[0, 0, 0, 5], [0, 5, 6, 7]])
+    real_BN = torch.tensor([[False, False, True, True], [True, True, False, True]])
+    with torch.inference_mode():
+        memory = decoder.listen(states_BSD)
+        decoder(filled_BN, memory, real_BN)
+        after = decoder(torch.tensor([[8], [8]]), memory)[:, 0]
+        for row, text in enumerate(([0, 5, 8], [0, 5, 7, 8])):
+            logits_NV, _ = decoder.attend(torch.tensor([text]), states_BSD[[row]])
+            assert torch.allclose(after[row], logits_NV[-1], atol=1e-5)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from services.speech.quiet import Quiet
 from services.speech.recogniser import Hypothesis
 from services.speech.runtime import Recognised, Runtime, Utterance, Written
 from services.speech.streaming.dictation import Dictation
@@ -16,10 +17,12 @@ class Scripted:
 
     drafts: list[tuple[int, ...]]
     prefixes: list[tuple[int, ...]] = field(default_factory=list)
+    guesses: list[tuple[int, ...]] = field(default_factory=list)
 
     async def draft(self, utterance: Utterance, *, live: bool) -> Written:
         self.prefixes.append(utterance.prefix)
-        return Written(self.drafts.pop(0), utterance.samples_N, 0.5)
+        self.guesses.append(utterance.guess)
+        return Written(self.drafts.pop(0), utterance.samples_N, Quiet(), 0.5)
 
     async def recognise(self, utterance: Utterance, *, live: bool) -> Recognised:
         self.prefixes.append(utterance.prefix)
@@ -76,3 +79,13 @@ async def test_a_real_recogniser_keeps_what_is_committed(runtime: Runtime) -> No
         assert dictation.committed[: len(before)] == before
     recognised = await dictation.finish(noise)
     assert recognised.hypothesis.ids[: len(dictation.committed)] == dictation.committed
+
+
+async def test_a_draft_may_guess_what_the_one_before_wrote_beyond_the_commitment() -> None:
+    drafts: list[tuple[int, ...]] = [(5, 6, 7), (5, 6, 7, 8), (5, 6, 7, 8, 9)]
+    scripted = Scripted(list(drafts))
+    dictation = Dictation(scripted, 16_000, None, live=True)  # type: ignore[arg-type]
+    for _ in drafts:
+        await dictation.draft(np.zeros(10, np.float32), binding=True)
+    assert scripted.prefixes == [(), (), (5, 6, 7)]
+    assert scripted.guesses == [(), (5, 6, 7), (8,)]
