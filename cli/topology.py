@@ -108,7 +108,7 @@ def plan(options: Options) -> Topology:
         parts = (*parts, "speech")
     started = [name for name in SERVICES if name in parts]
     targets = {name: f"{LOOPBACK}:{ports[name]['port']}" for name in started}
-    threads = share_threads(available_cores())
+    threads = share_threads(available_cores(), "vision" in started)
 
     def program(name: str, ready: Callable[[], Awaitable[bool]], **values: object) -> Program:
         environment = {f"AUTOGLM_{name.upper()}__{key.upper()}": str(value) for key, value in values.items()}
@@ -157,10 +157,13 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def share_threads(cores: int) -> dict[str, int]:
-    """Threads per model: the llm works on every token, an encoder once per picture."""
+def share_threads(cores: int, seeing: bool) -> dict[str, int]:
+    """Threads per model: the llm works on every token, an encoder once per picture.
+
+    A model that sees nothing may take all cores; the llm finds out by itself how many of them pay.
+    """
     encoder = max(1, cores // 4)
-    return {"vision": encoder, "speech": encoder, "llm": max(1, cores - encoder)}
+    return {"vision": encoder, "speech": encoder, "llm": max(1, cores - encoder) if seeing else cores}
 
 
 def _find_config(chosen: Path | None) -> Path:

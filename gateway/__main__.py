@@ -7,7 +7,7 @@ import structlog
 
 from gateway.server import Server
 from gateway.settings import GatewaySettings
-from servicekit.server import check_exposure, is_loopback
+from servicekit.exposure import check_exposure, is_loopback
 from servicekit.settings import SettingsError, load_settings
 from servicekit.telemetry import configure_logging, configure_tracing
 

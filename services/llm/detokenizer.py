@@ -1,10 +1,10 @@
 """Tokens to text while they come: whole characters, the right channel, nothing after a stop string."""
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from services.llm.engine.request import Logprobs
+from services.llm.engine.request import Logprobs, Token
 from services.llm.vocabulary import Channel, Mark, Vocabulary
 
 
@@ -21,6 +21,19 @@ class Delta:
     token_ids: tuple[int, ...]
     markup: str = ""
     logprobs: tuple[Logprobs, ...] = ()
+
+    def can_join(self, later: "Delta") -> bool:
+        """Whether both can be told as one."""
+        return later.channel is self.channel and not later.markup
+
+    def join(self, later: "Delta") -> "Delta":
+        return Delta(
+            self.channel,
+            self.text + later.text,
+            self.token_ids + later.token_ids,
+            self.markup,
+            self.logprobs + later.logprobs,
+        )
 
 
 class Detokenizer:
@@ -42,6 +55,17 @@ class Detokenizer:
         self._logprobs: list[Logprobs] = []
         self.token_count = self.reasoning_tokens = 0
         self.stopped = False
+
+    def read(self, tokens: Iterable[Token]) -> list[Delta]:
+        """What can be said after several more tokens, in as few pieces as possible."""
+        pieces: list[Delta] = []
+        for token in tokens:
+            for delta in self.push(token.token_id, token.logprobs):
+                if pieces and pieces[-1].can_join(delta):
+                    pieces[-1] = pieces[-1].join(delta)
+                else:
+                    pieces.append(delta)
+        return pieces
 
     def push(self, token_id: int, logprobs: Logprobs | None = None) -> list[Delta]:
         """What can be said after one more token; once `stopped`, nothing more."""

@@ -13,12 +13,13 @@ import torch
 from prometheus_client import REGISTRY
 
 from services.llm import metrics
+from services.llm.checkpoint import Backbone
 from services.llm.detokenizer import Delta, Detokenizer
 from services.llm.engine.engine import Engine, EngineConfig
 from services.llm.engine.request import Event, Finished, FinishReason, Request, Token
 from services.llm.metrics import EngineCollector
 from services.llm.model.fusion import TEXT_ALONE, MessageGate, fuse
-from services.llm.model.loading import Backbone
+from services.llm.outflow import Outflow
 from services.llm.prompt import Prompt
 
 
@@ -39,11 +40,12 @@ class Finish:
 class Generator:
     """A loaded backbone that answers."""
 
-    def __init__(self, backbone: Backbone, config: EngineConfig):
+    def __init__(self, backbone: Backbone, config: EngineConfig, longest_hold: float = 0.0):
+        """`longest_hold`: seconds, as `Outflow` takes them."""
         self._backbone = backbone
         self._engine = Engine(backbone.decoder, config, self._publish)
         self._loop = asyncio.get_running_loop()
-        self._events: dict[str, asyncio.Queue[Event]] = {}
+        self._outflow = Outflow(longest_hold)
         self._collector = EngineCollector(lambda: self._engine.stats, self._engine.distributions)
         REGISTRY.register(self._collector)
         self._engine.start()
@@ -80,27 +82,26 @@ class Generator:
         self, request: Request, detokenizer: Detokenizer
     ) -> AsyncGenerator[Delta | Finish, None]:
         """Deltas, then one `Finish`; leaving early cancels the request. Raises `RequestTooLong`."""
-        events: asyncio.Queue[Event] = asyncio.Queue()
         self._engine.submit(request)
-        self._events[request.request_id] = events
+        box = self._outflow.open(request.request_id)
         first_token_at: float | None = None
         end: Finished | None = None
         try:
             while end is None:
-                for event in await _some(events):
-                    if isinstance(event, Token):
-                        first_token_at = first_token_at or time.monotonic()
-                        for delta in detokenizer.push(event.token_id, event.logprobs):
-                            yield delta
-                    else:
-                        end = event
+                events = await box.take()
+                tokens = [event for event in events if isinstance(event, Token)]
+                end = next((event for event in events if isinstance(event, Finished)), None)
+                if tokens:
+                    first_token_at = first_token_at or time.monotonic()
+                for delta in detokenizer.read(tokens):
+                    yield delta
                 if detokenizer.stopped and end is None:
                     self._engine.cancel(request.request_id)
             for delta in detokenizer.flush():
                 yield delta
             yield _finish(request, detokenizer, end, first_token_at)
         finally:
-            del self._events[request.request_id]
+            self._outflow.close(request.request_id)
             if end is None:
                 self._engine.cancel(request.request_id)
 
@@ -120,20 +121,7 @@ class Generator:
 
     def _publish(self, events: list[Event]) -> None:
         """On the engine's thread: one hand-over per step, whatever the batch."""
-        self._loop.call_soon_threadsafe(self._hand_out, events)
-
-    def _hand_out(self, events: list[Event]) -> None:
-        for event in events:
-            if (queue := self._events.get(event.request_id)) is not None:
-                queue.put_nowait(event)
-
-
-async def _some(events: asyncio.Queue[Event]) -> list[Event]:
-    """All events that are there, at least one."""
-    batch = [await events.get()]
-    while not events.empty():
-        batch.append(events.get_nowait())
-    return batch
+        self._loop.call_soon_threadsafe(self._outflow.put, events)
 
 
 def _finish(

@@ -27,7 +27,7 @@ class LLMSettings(ServerSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """`auto` is float32 on a CPU and bfloat16 on a GPU."""
     num_threads: int = Field(0, ge=0)
-    """Threads of one pass; 0 leaves the choice to torch."""
+    """Threads of one pass at most; fewer are taken where they prove faster. 0: as many as torch has."""
 
     vision_target: str = "127.0.0.1:50051"
     """Where pictures are encoded; empty: pictures are refused."""
@@ -56,6 +56,9 @@ class LLMSettings(ServerSettings):
     kept waiting, to hold it. 0: as many tokens per second as there are."""
     speculative_tokens: int = Field(4, ge=0, le=16)
     """Tokens guessed ahead where an answer repeats earlier words; answers stay the same. 0: none."""
+    longest_hold_ms: float = Field(100.0, ge=0)
+    """While many answers stream at once, tokens of one wait so long at most for those that follow, and leave
+    together. 0: each at once."""
     max_requests: int = Field(256, ge=1)
     """Requests waiting or running; one more is refused with QUEUE_FULL."""
     stall_seconds: float = Field(60.0, gt=0)

@@ -3,7 +3,7 @@
 import pytest
 
 from services.llm.detokenizer import Delta, Detokenizer
-from services.llm.engine.request import Logprobs
+from services.llm.engine.request import Logprobs, Token
 from services.llm.tokenizer import END, END_THINK, THINK, USER, Tokenizer
 from services.llm.vocabulary import Channel
 
@@ -129,3 +129,25 @@ def test_a_character_that_a_mark_cuts_off_stays_broken(tokenizer: Tokenizer) -> 
     deltas = read(Detokenizer(tokenizer), token_ids)
     assert content(deltas) == "\ufffd"
     assert [delta.text for delta in deltas if delta.channel is Channel.REASONING][-1] == "b"
+
+
+def test_tokens_read_together_make_one_piece_of_each_channel(tokenizer: Tokenizer) -> None:
+    token_ids = [
+        *tokenizer.encode("ab"),
+        tokenizer.special(THINK),
+        *tokenizer.encode("hm"),
+        tokenizer.special(END_THINK),
+        *tokenizer.encode("yes. no"),
+    ]
+    told = [Logprobs(-float(place)) for place in range(len(token_ids))]
+    tokens = [Token("r", *pair) for pair in zip(token_ids, told, strict=True)]
+    together = Detokenizer(tokenizer, stop=["."]).read(tokens)
+    assert [(d.channel, d.markup, d.text) for d in together] == [
+        (Channel.CONTENT, "", "ab"),
+        (Channel.REASONING, "<think>", "hm"),
+        (Channel.CONTENT, "</think>", "yes"),
+    ]
+    one_by_one = Detokenizer(tokenizer, stop=["."])
+    alone = [delta for token in tokens for delta in one_by_one.push(token.token_id, token.logprobs)]
+    for name in ("token_ids", "logprobs"):
+        assert [x for d in together for x in getattr(d, name)] == [x for d in alone for x in getattr(d, name)]

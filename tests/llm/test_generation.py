@@ -8,13 +8,13 @@ import pytest
 import torch
 from prometheus_client import REGISTRY
 
+from services.llm.checkpoint import Backbone
 from services.llm.detokenizer import Delta, Detokenizer
 from services.llm.engine.engine import EngineConfig
 from services.llm.engine.request import FinishReason, Request, SamplingParams
 from services.llm.generation import Finish, Generator
 from services.llm.model.decoder import Decoder
 from services.llm.model.fusion import GatingUnit, Modality
-from services.llm.model.loading import Backbone
 from services.llm.prompt import Media, Message, Role, Text, lay_out
 from services.llm.tokenizer import Tokenizer
 from tests.llm.engine.questions import plain_answer

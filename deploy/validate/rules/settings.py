@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from deploy.validate.manifests import Container, Manifests
 from deploy.validate.processes import PROCESSES, ports_of, settings_of
-from servicekit.server import check_exposure, is_loopback
+from servicekit.exposure import check_exposure, is_loopback
 from servicekit.settings import SettingsError
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
+
 from services.llm.engine.blocks import BlockPool
 from services.llm.engine.ledger import Ledger
 from services.llm.engine.pacing import Pace
@@ -18,6 +20,7 @@ from services.llm.engine.request import Event, Finished, FinishReason, Request, 
 from services.llm.engine.runner import Runner
 from services.llm.engine.scheduler import Chunk, Scheduler
 from services.llm.engine.stats import Distributions, EngineStats
+from services.llm.engine.threads import Threads
 from services.llm.model.decoder import Decoder
 from services.llm.model.paged import PagedCache
 
@@ -39,7 +42,7 @@ class EngineConfig:
     max_batch_tokens: tokens of one step; token_time_target: seconds that an answer under way should wait for
     its next token at most, 0 for as much throughput as there is; speculative_tokens: tokens guessed ahead
     while few answers share a step, 0 for none; static_decode: decode over buffers that never move, which on a
-    GPU become graphs, None for there alone.
+    GPU become graphs, None for there alone, and on kernels of our own on a CPU; False for neither.
     """
 
     kv_cache_bytes: int = 128 << 20
@@ -81,6 +84,7 @@ class Engine:
         self._ledger = Ledger(self._scheduler, frozenset(model.eos_token_ids))
         cache = PagedCache(model, self._blocks.count, config.block_size, weight.dtype, weight.device)
         self._runner = Runner(decoder, cache, config.static_decode)
+        self._threads = Threads(torch.get_num_threads() if weight.device.type == "cpu" else 1)
         self._publish = publish
         self._inbox: deque[Sequence | str] = deque()
         self._wake = threading.Condition()
@@ -185,7 +189,8 @@ class Engine:
             started = time.monotonic()
             chunks = self._scheduler.schedule()
             if chunks:
-                sampled = self._runner.run(chunks)
+                with self._threads.compute(sum(chunk.size for chunk in chunks)):
+                    sampled = self._runner.run(chunks)
                 self._measure(chunks, time.monotonic() - started)
                 events += self._ledger.commit(chunks, sampled)
         except Exception:

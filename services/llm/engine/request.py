@@ -14,6 +14,10 @@ PRIORITY_SECONDS = 30.0
 """Head start that one level of priority gives; so whoever has waited long enough comes first in the end."""
 
 
+class PositionsMissing(ValueError):
+    """A delta for what follows a prompt whose own positions were not given."""
+
+
 @dataclass(frozen=True)
 class SamplingParams:
     """How the next token is chosen; temperature 0 takes the likeliest, top_k 0 keeps all."""
@@ -41,8 +45,8 @@ class Request:
     embeddings_TD: the whole prompt embedded, only when it holds media; spans: media tokens that see each
     other both ways, so that no step may cut them (media that are read causally need none); positions: int64
     [3, T], time, height and width of each prompt token (M-RoPE), None counts 0, 1, 2 ...; position_delta:
-    what generated tokens add to their index; salts: token index -> what else the keys and values from there
-    on depend on. Times are those of `time.monotonic`.
+    what generated tokens add to their index, with `positions` alone; salts: token index -> what else the keys
+    and values from there on depend on. Times are those of `time.monotonic`.
     """
 
     request_id: str
@@ -57,6 +61,10 @@ class Request:
     priority: int = 0
     arrival: float = field(default_factory=time.monotonic)
     deadline: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.position_delta and self.positions is None:
+            raise PositionsMissing(f"position_delta is {self.position_delta}, and there are no positions")
 
     @property
     def max_length(self) -> int:

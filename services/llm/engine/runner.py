@@ -3,10 +3,13 @@
 import torch
 
 from services.llm.engine.decode import DecodeSteps, can_decode
+from services.llm.engine.fused import FusedSteps
 from services.llm.engine.request import Sampled
 from services.llm.engine.sampler import Ask, Sampler
 from services.llm.engine.scheduler import Chunk
 from services.llm.model.decoder import Decoder
+from services.llm.model.fused import FusedDecoder, can_fuse
+from services.llm.model.kernels import load_kernels
 from services.llm.model.paged import PagedAttention, PagedCache, Rows
 
 
@@ -14,12 +17,11 @@ class Runner:
     """Owns decoder and cache; knows chunks, but neither queue nor requests' fates."""
 
     def __init__(self, decoder: Decoder, cache: PagedCache, static: bool | None = None):
-        """`static`: decode over static buffers; by default where they become graphs."""
+        """`static`: decode over static buffers; None does so where they become graphs, and fused on a CPU."""
         self._decoder, self._cache = decoder, cache
         self._device = decoder.embed_tokens.weight.device
         self._sampler = Sampler()
-        static = self._device.type == "cuda" if static is None else static
-        self._steps = DecodeSteps(decoder, cache) if static else None
+        self.steps = _steps(decoder, cache, static)
 
     @torch.inference_mode()
     def run(self, chunks: list[Chunk]) -> list[Sampled]:
@@ -28,8 +30,8 @@ class Runner:
         A chunk with drafts is answered by as many tokens as its drafts proved right, and one more.
         """
         asks = [Ask(chunk.sequence, chunk.drafts) for chunk in chunks if chunk.completes]
-        if self._steps and can_decode(chunks):
-            return self._sampler.sample(self._steps.logits(chunks), asks)
+        if self.steps and can_decode(chunks):
+            return self._sampler.sample(self.steps.logits(chunks), asks)
         hidden_ND = self._pass(chunks)
         return self._sampler.sample(self._decoder.logits(hidden_ND), asks) if asks else []
 
@@ -67,6 +69,15 @@ class Runner:
                 x_TD[row : row + len(part_TD)] = part_TD.to(x_TD)
             row += chunk.size
         return x_TD
+
+
+def _steps(decoder: Decoder, cache: PagedCache, static: bool | None) -> DecodeSteps | FusedSteps | None:
+    """How sequences go on by one token each; None: as everything else does."""
+    if static or (static is None and cache.device.type == "cuda"):
+        return DecodeSteps(decoder, cache)
+    if static is None and can_fuse(decoder, cache) and (kernels := load_kernels(cache.dtype)):
+        return FusedSteps(FusedDecoder(decoder, cache, kernels))
+    return None
 
 
 def _positions_3T(chunk: Chunk) -> torch.Tensor:

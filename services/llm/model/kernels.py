@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import torch
+import torch.nn.functional as F
 
 SOURCE = Path(__file__).with_name("kernels.c")
 OPTIONS = ("-O3", "-march=native", "-fopenmp", "-fPIC", "-shared")
@@ -102,11 +104,44 @@ def load_kernels(dtype: torch.dtype) -> Kernels | None:
         log.info("No C compiler here: decoding goes on without kernels of our own")
         return None
     try:
-        return Kernels(_compiled(compiler, (*OPTIONS, *ELEMENTS[dtype])))
-    except (OSError, subprocess.SubprocessError) as error:
+        kernels = Kernels(_compiled(compiler, (*OPTIONS, *ELEMENTS[dtype])))
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: there is no home
         told = getattr(error, "stderr", None) or str(error)
         log.warning("Decoding goes on without kernels of our own: %s", told)
         return None
+    if not _are_right(kernels, dtype):
+        log.warning("Decoding goes on without kernels of our own: %s does not compile them right", compiler)
+        return None
+    return kernels
+
+
+@torch.inference_mode()
+def _are_right(kernels: Kernels, dtype: torch.dtype) -> bool:
+    """Whether they compute what torch does; a compiler told to be careless about rounding breaks them."""
+    drawn = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=drawn).to(dtype)
+
+    x_BD, y_BD, gate_up_BD, weight_D, length = draw(2, 32), draw(2, 32), draw(2, 64), draw(32), 21
+    qkv_BHK, layer = draw(1, 4, 16), draw(3, 16, 2, 1, 16)
+    kept = layer[[2, 0]].flatten(0, 1)[:length]
+    kept[-1] = qkv_BHK[0, 2:, None]
+    keys_SK, values_SK = kept[:, :, 0].unbind(1)
+    gate_BD, up_BD = gate_up_BD.chunk(2, dim=-1)
+    expected = (
+        F.scaled_dot_product_attention(qkv_BHK[0, :2], keys_SK, values_SK).flatten(),
+        torch.rms_norm(x_BD + y_BD, [32], weight_D, 1e-5),
+        F.silu(gate_BD) * up_BD,
+    )
+    still_BP = torch.ones(1, 8), torch.zeros(1, 8)
+    found = (
+        kernels.attend(qkv_BHK, still_BP, layer, torch.tensor([[2, 0]]), torch.tensor([length - 1]))[0],
+        kernels.add_and_norm(x_BD, y_BD, None, weight_D, 1e-5),
+        kernels.gate(gate_up_BD),
+    )
+    tolerance = 1e-4 if dtype is torch.float32 else 0.05
+    return all(torch.allclose(a, b, tolerance, tolerance) for a, b in zip(found, expected, strict=True))
 
 
 def _compiled(compiler: str, options: Sequence[str]) -> Path:
@@ -117,7 +152,7 @@ def _compiled(compiler: str, options: Sequence[str]) -> Path:
     if not library.exists():
         with tempfile.TemporaryDirectory(dir=library.parent) as aside:
             made = Path(aside) / library.name
-            command = [compiler, *options, str(SOURCE), "-o", str(made), "-lm"]
+            command = [*shlex.split(compiler), *options, str(SOURCE), "-o", str(made), "-lm"]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S)
             made.replace(library)  # at once, since others may be starting too
     return library

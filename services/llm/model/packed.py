@@ -54,7 +54,10 @@ class PackedLinear(nn.Module):
 
 
 class PackedLayer(nn.Module):
-    """`DecoderLayer`, flat."""
+    """`DecoderLayer`, flat; its parts are at hand for who puts them together in other ways.
+
+    norms: before and after attention, before and after the MLP.
+    """
 
     def __init__(self, dense: DecoderLayer, biased: bool):
         super().__init__()
@@ -64,25 +67,29 @@ class PackedLayer(nn.Module):
         self._layer, self._head_dim = attention.layer, attention.head_dim
         self._queries, self._keys, _ = (part.out_features // self._head_dim for part in parts)
         weights: list[torch.Tensor] = [part.weight for part in parts]
-        self._qkv = _linear(torch.cat(weights), torch.cat(biases) if biases else None)
-        self._o = _linear(attention.o_proj.weight, attention.o_proj.bias)
-        self._gate_up, self._down = _linear(mlp.gate_up_proj.weight), _linear(mlp.down_proj.weight)
-        self._before_attention = _norm(dense.input_layernorm)
-        self._after_attention = _norm(dense.post_self_attn_layernorm)
-        self._before_mlp = _norm(dense.post_attention_layernorm)
-        self._after_mlp = _norm(dense.post_mlp_layernorm)
+        self.qkv = _linear(torch.cat(weights), torch.cat(biases) if biases else None)
+        self.o = _linear(attention.o_proj.weight, attention.o_proj.bias)
+        self.gate_up, self.down = _linear(mlp.gate_up_proj.weight), _linear(mlp.down_proj.weight)
+        self.norms = (
+            dense.input_layernorm,
+            dense.post_self_attn_layernorm,
+            dense.post_attention_layernorm,
+            dense.post_mlp_layernorm,
+        )
+        applied = map(_norm, self.norms)
+        self._before_attention, self._after_attention, self._before_mlp, self._after_mlp = applied
 
     def forward(
         self, x_TD: torch.Tensor, angles: tuple[torch.Tensor, torch.Tensor], attend: Attend
     ) -> torch.Tensor:
-        qkv = self._qkv(self._before_attention(x_TD)).unflatten(-1, (-1, self._head_dim))
+        qkv = self.qkv(self._before_attention(x_TD)).unflatten(-1, (-1, self._head_dim))
         turned = self._queries + self._keys
         _turn(qkv[..., :turned, :], *angles)
         q, k, v = qkv.tensor_split((self._queries, turned), dim=-2)
-        attended = self._o(attend(self._layer, q, k, v).flatten(-2))
+        attended = self.o(attend(self._layer, q, k, v).flatten(-2))
         x_TD = x_TD + self._after_attention(attended)
-        gate, up = self._gate_up(self._before_mlp(x_TD)).chunk(2, dim=-1)
-        return x_TD + self._after_mlp(self._down(F.silu(gate) * up))
+        gate, up = self.gate_up(self._before_mlp(x_TD)).chunk(2, dim=-1)
+        return x_TD + self._after_mlp(self.down(F.silu(gate) * up))
 
 
 def _linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Apply:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from services.llm.engine.request import Request, SamplingParams, Sequence
+from services.llm.engine.request import PositionsMissing, Request, SamplingParams, Sequence
 from services.llm.engine.runner import Runner
 from services.llm.engine.scheduler import Chunk
 from services.llm.model.attention import DenseAttention, prefix_mask
@@ -98,3 +98,8 @@ def test_given_positions_reach_prompt_and_answer() -> None:
     attend = DenseAttention(prefix_mask(9, []))
     hidden_TD = decoder(decoder.embed(torch.tensor([*PROMPT, *tokens[:2]])), whole, attend)
     assert decoder.logits(hidden_TD[6:]).argmax(-1).tolist() == tokens
+
+
+def test_a_delta_without_positions_is_refused() -> None:
+    with pytest.raises(PositionsMissing, match="position_delta is -3"):
+        Request("r", PROMPT, position_delta=-3)

@@ -145,3 +145,15 @@ def test_without_a_compiler_that_works_there_are_none(
     monkeypatch.setenv("CC", compiler)
     assert load_kernels.__wrapped__(torch.float32) is None
     assert "without kernels of our own" in caplog.text
+
+
+def test_a_compiler_that_is_careless_about_rounding_is_found_out(
+    kernels: Kernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    careless = tmp_path / "careless"
+    careless.write_text('#!/bin/sh\nexec cc "$@" -fassociative-math -fno-signed-zeros -fno-trapping-math\n')
+    careless.chmod(0o755)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CC", str(careless))
+    assert load_kernels.__wrapped__(torch.float32) is None
+    assert "does not compile them right" in caplog.text
