@@ -33,7 +33,7 @@ WEIGHT_DECAY = 0.05
 ALIGNMENT = 0.3
 SAVE_SECONDS = 120
 BALANCED = Mix()
-BESIDE_THE_CRITIC = Mix(photos=6, scenes=9, pairs=5, labels=2, dialogues=6)  # so that nothing is forgotten
+BESIDE_THE_CRITIC = Mix(photos=4, scenes=8, pairs=2, labels=1, dialogues=2)  # so that nothing is forgotten
 SIGHT = Mix(photos=5, scenes=24, pairs=6, labels=1, dialogues=2)  # what is where, before how it is told
 
 
