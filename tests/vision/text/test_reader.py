@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from services.vision.text.layout import Quad
-from services.vision.text.reader import MAX_CHARACTERS, MAX_LINES, READ_SIDE, SEEK_SIDE, read_text
+from services.vision.text.reader import MAX_CHARACTERS, MAX_LINES, READ_SIDE, SEEK_SIDE, TRIED, read_text
 
 
 class Model:
@@ -44,6 +44,19 @@ def test_text_in_a_large_picture_is_read_at_a_bounded_size_and_placed_in_the_pic
     assert line.quad.x1 == 160
 
 
+def test_a_pattern_that_says_nothing_is_not_searched_again() -> None:
+    model = Model(9, (("", 0.0), ("?", 0.2)))
+    assert read_text(model, page(4 * READ_SIDE, 2 * READ_SIDE)).lines == ()
+    assert model.looked_at == [(SEEK_SIDE, SEEK_SIDE // 2)]
+    assert model.read == TRIED
+
+
+def test_one_readable_find_among_patterns_is_enough() -> None:
+    model = Model(3, (("", 0.0), ("水", 0.9)))
+    assert read_text(model, page(4 * READ_SIDE, 2 * READ_SIDE)).lines
+    assert model.looked_at[-1] == (READ_SIDE, READ_SIDE // 2)
+
+
 def test_doubtful_and_empty_lines_are_left_out() -> None:
     model = Model(4, (("水", 0.9), ("?", 0.3), (" ", 0.99), ("糖", 0.9)))
     assert [line.text for line in read_text(model, page()).lines] == ["水", "糖"]
@@ -52,7 +65,7 @@ def test_doubtful_and_empty_lines_are_left_out() -> None:
 @pytest.mark.parametrize(("word", "lines"), [("水", MAX_LINES), ("字" * 500, MAX_CHARACTERS // 500)])
 def test_a_page_full_of_text_is_not_read_to_its_end(word: str, lines: int) -> None:
     model = Model(200, ((word, 0.9),))
-    assert len(read_text(model, page(400, 1000)).lines) == lines
+    assert len(read_text(model, page(400, SEEK_SIDE)).lines) == lines
     assert model.read == lines
 
 
