@@ -8,7 +8,7 @@ import grpc
 
 from autoglm.llm.v1 import llm_pb2, llm_pb2_grpc
 from autoglm.tensor.v1 import tensor_pb2
-from servicekit.errors import ServiceError
+from servicekit.errors import ServiceError, Unimplemented
 from servicekit.server import Service
 
 NAME = "autoglm.llm.v1.LLMService"
@@ -85,12 +85,12 @@ class ScriptedLLM(llm_pb2_grpc.LLMServiceServicer):
         return llm_pb2.GetModelResponse(model=tensor_pb2.ModelInfo(name=MODEL), max_context_tokens=512)
 
     async def Tokenize(self, request: llm_pb2.TokenizeRequest, context: Context) -> llm_pb2.TokenizeResponse:
-        raise NotImplementedError
+        raise Unimplemented("NOT_SCRIPTED", "Answers are all that is scripted.")
 
     async def Detokenize(
         self, request: llm_pb2.DetokenizeRequest, context: Context
     ) -> llm_pb2.DetokenizeResponse:
-        raise NotImplementedError
+        raise Unimplemented("NOT_SCRIPTED", "Answers are all that is scripted.")
 
     async def Generate(
         self, request: llm_pb2.GenerateRequest, context: Context

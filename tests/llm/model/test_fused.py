@@ -10,10 +10,10 @@ from services.llm.model.attention import DenseAttention, prefix_mask
 from services.llm.model.config import DecoderConfig
 from services.llm.model.decoder import Decoder
 from services.llm.model.fused import FusedDecoder, can_fuse
-from services.llm.model.kernels import load_kernels
 from services.llm.model.packed import pack
 from services.llm.model.paged import PagedAttention, PagedCache, Rows
 from tests.bundles import tiny_backbone
+from tests.llm.model.compiled import kernels_for
 
 CONFIG = DecoderConfig(64, 48, 80, 3, 4, 2, 16, 512)
 FAMILIES = {
@@ -41,9 +41,7 @@ def next_logits(
     config: DecoderConfig, tables: list[list[int]], dtype: torch.dtype = torch.float32
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What the plain decoder, in float32, and a fused step say after one more token for each sequence."""
-    kernels = load_kernels(dtype)
-    if kernels is None:
-        pytest.skip("needs a C compiler")
+    kernels = kernels_for(dtype)
     torch.manual_seed(1)
     prompts = [torch.randint(config.vocab_size, (length + 1,)) for length in LENGTHS]
     dense, decoder, cache = tiny_backbone(config, seed=0)[0], packed(config, dtype), cache_over(config, dtype)

@@ -12,16 +12,10 @@ from services.llm.model.config import DecoderConfig
 from services.llm.model.decoder import Rotary
 from services.llm.model.kernels import Kernels, load_kernels
 from services.llm.model.paged import PagedCache, SingleAttention
+from tests.llm.model.compiled import kernels_for
 
 BLOCKS = 40
 LENGTHS = [1, 15, 16, 17, 70]
-
-
-def kernels_for(dtype: torch.dtype) -> Kernels:
-    loaded = load_kernels(dtype)
-    if loaded is None:
-        pytest.skip("needs a C compiler")
-    return loaded
 
 
 @pytest.fixture(scope="module")

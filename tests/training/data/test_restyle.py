@@ -2,18 +2,11 @@
 
 import random
 
-import numpy as np
 import pytest
-from PIL import Image
 
+from tests.training.data.drawings import disc
 from training.data.icons import colour_of
 from training.data.restyle import restyle
-
-
-def disc(colour: tuple[int, int, int]) -> Image.Image:
-    y, x = np.mgrid[:96, :96] - 48
-    inside = (x**2 + y**2 < 40**2)[..., None]
-    return Image.fromarray(np.where(inside, [*colour, 255], 0).astype(np.uint8), "RGBA")
 
 
 @pytest.mark.parametrize("colour", [(220, 30, 30), (40, 90, 220), (60, 170, 60), (240, 210, 40)])

@@ -4,8 +4,8 @@ import random
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from tests.training.data.drawings import disc
 from training.data.icons import colour_of, tint
 from training.data.scene_questions import answer_want, ask_scene
 from training.data.scenes import GRID, PLACES, SIDE, Group, Scene, SceneMaker
@@ -13,12 +13,6 @@ from training.data.things import THINGS
 
 CAR = next(thing for thing in THINGS if thing.name == "汽车")
 DOG = next(thing for thing in THINGS if thing.name == "狗")
-
-
-def disc(colour: tuple[int, int, int]) -> Image.Image:
-    y, x = np.mgrid[:96, :96] - 48
-    inside = (x**2 + y**2 < 40**2)[..., None]
-    return Image.fromarray(np.where(inside, [*colour, 255], 0).astype(np.uint8), "RGBA")
 
 
 @pytest.fixture
