@@ -10,6 +10,7 @@ import torch
 
 from services.llm.tokenizer import Tokenizer
 from training.alignment import Labels, WordList
+from training.data.asides import with_aside
 from training.data.dialogues import DialogueSource
 from training.data.hearing import Hearing
 from training.data.labels import ask_label, make_label, random_lines, read_label
@@ -18,11 +19,13 @@ from training.data.photos import list_photos
 from training.data.questions import ask
 from training.data.scene_english import ask_scene_in_english
 from training.data.scene_questions import ask_scene
+from training.data.turns import Turn
 from training.samples import Batch, Sample, SampleBuilder, collate
 from training.vision.features import VIEWS, open_features, open_scenes
 
 ENGLISH_SCENES = 0.15
 WRITTEN_PHOTOS = 0.05
+ASIDES = 0.08
 POOL_STEPS = 8
 PLAIN_VIEW = 0.3
 
@@ -114,7 +117,7 @@ class Batches:
             )
 
     def _photo(self, row: int) -> Row:
-        turns = ask(self.photos[row], self._rng)
+        turns = self._talk(ask(self.photos[row], self._rng))
         written = random_lines(self._rng) if self._rng.random() < WRITTEN_PHOTOS else ()
         return self._builder.pictures(turns, self._rng, written), [self._view(row)]
 
@@ -128,7 +131,7 @@ class Batches:
     def _scene(self) -> Row:
         row = self._rng.randrange(len(self._scenes))
         asks = ask_scene_in_english if self._rng.random() < ENGLISH_SCENES else ask_scene
-        turns = asks(self._scenes[row], self._rng)
+        turns = self._talk(asks(self._scenes[row], self._rng))
         return self._builder.pictures(turns, self._rng), [self._drawn(row)]
 
     def _pair(self) -> Row:
@@ -142,6 +145,11 @@ class Batches:
 
     def _dialogue(self) -> Row:
         return self._builder.dialogue(self._dialogues.draw(self._rng), self._rng), []
+
+    def _talk(self, turns: list[Turn]) -> list[Turn]:
+        if self._rng.random() > ASIDES:
+            return turns
+        return with_aside(turns, self._dialogues, self._rng)
 
     def _drawn(self, row: int) -> Seen:
         return Seen(self._scene_maps[row], self._scene_labels[row])

@@ -1,7 +1,7 @@
 """Attention that learns to look at what a question asks for.
 
-Where it is known which tokens of a picture show it, one head of each group, in two middle layers, is rewarded
-for looking there while the answer is given, and at the first token of all where nothing shows it. That a name
+Where it is known which tokens of a picture show what is said next, one head of each group, in two middle
+layers, is rewarded for looking there, and at the first token of all where nothing shows it. That a name
 finds its place takes long to emerge from answers alone; once it does, the rest can be read off there.
 """
 
@@ -18,7 +18,7 @@ class Gaze:
 
     def __init__(self, batch: Batch, dropout: float):
         self._dense = DenseAttention(batch.mask_BTT, dropout)
-        self._asks_BT = batch.answer_BT & batch.seen_BT.any(1, keepdim=True)
+        self._asks_BT = batch.seen_BTT.any(-1)
         self._batch = batch
         self.loss = batch.weights_BT.new_zeros(())
 
@@ -36,6 +36,8 @@ class Gaze:
         k_RGTK = k_BTGK[rows].transpose(1, 2)
         scores = q_RGTK @ k_RGTK.transpose(-1, -2) * q_RGTK.shape[-1] ** -0.5
         scores = scores.masked_fill(~self._batch.mask_BTT[rows].unsqueeze(1), -torch.inf)
-        seen = scores.masked_fill(~self._batch.seen_BT[rows, None, None], -torch.inf)
+        asks_RT = self._asks_BT[rows]
+        seen_RTT = self._batch.seen_BTT[rows] | ~asks_RT.unsqueeze(-1)  # no row may be empty
+        seen = scores.masked_fill(~seen_RTT.unsqueeze(1), -torch.inf)
         missed_RGT = scores.logsumexp(-1) - seen.logsumexp(-1)
-        return missed_RGT.transpose(1, 2)[self._asks_BT[rows]].mean()
+        return missed_RGT.transpose(1, 2)[asks_RT].mean()

@@ -5,6 +5,7 @@ branch 0 and itself only. So five captions of one photo cost one prompt.
 """
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -17,15 +18,16 @@ from services.llm.prompt import Media, Message, Prompt, Role, Text, lay_out
 from services.llm.tokenizer import Tokenizer
 from training.data.dialogues import Dialogue
 from training.data.hearing import Heard, Hearing
-from training.data.turns import Turn
+from training.data.turns import Places, Turn
 
 IGNORE = -100
 SYSTEM_PROMPTS = ("你是一个有用的助手。", "You are a helpful assistant.", "你是AutoGLM。", "请用中文回答。")
 PICTURE_FIRST = 0.6
 WITH_SYSTEM = 0.1
 WITH_THOUGHT = 0.15
-SPOKEN = 0.25
+SPOKEN = 0.3
 LINE_BREAK = " "  # between lines of text that were read
+UNSEEN = Turn("", (), ())
 THOUGHTS = 2  # answers that are thought through, per sample: they are long
 
 
@@ -35,7 +37,7 @@ class Sample:
 
     others, weights: a heard token is `weight` of `ids` and the rest of `others`. spans: 0, or which medium of
     the row the token belongs to, from 1. gates: per message with media, the modality of each of its tokens.
-    seen_at: tokens of the pictures, counted through, that show what the answers are about, if it is known.
+    seen: per token, which tokens of the row show what is said next; empty where that is not known.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -47,11 +49,19 @@ class Sample:
     spans: list[int] = field(default_factory=list)
     pictures: list[tuple[int, int]] = field(default_factory=list)
     gates: list[list[int]] = field(default_factory=list)
-    seen_at: tuple[int, ...] | None = None
+    seen: list[Places] = field(default_factory=list)
 
-    def append(self, ids: Sequence[int], targets: Sequence[int], branch: int, position: int) -> None:
+    def append(
+        self,
+        ids: Sequence[int],
+        targets: Sequence[int],
+        branch: int,
+        position: int,
+        seen: Sequence[Places] | None = None,
+    ) -> None:
         """Adds plain tokens."""
         count = len(ids)
+        self.seen += seen or [()] * count
         self.ids += ids
         self.others += ids
         self.weights += [1.0] * count
@@ -91,11 +101,8 @@ class SampleBuilder:
         last, single = turns[-1], len(turns) == 1
         if rng.random() < WITH_THOUGHT:
             kept = THOUGHTS if single else 1
-            sample = self._sample(messages, last.answers[:kept], last.thoughts[:kept], heard)
-        else:
-            sample = self._sample(messages, last.answers if single else last.answers[:1], (), heard)
-        sample.seen_at = last.seen_at
-        return sample
+            return self._sample(messages, last.answers[:kept], last.thoughts[:kept], heard, last)
+        return self._sample(messages, last.answers if single else last.answers[:1], (), heard, last)
 
     def dialogue(self, dialogue: Dialogue, rng: random.Random) -> Sample:
         """Without a picture; every reply is learned."""
@@ -133,18 +140,36 @@ class SampleBuilder:
         answers: Sequence[str],
         thoughts: Sequence[str],
         heard: Sequence[list[Heard]],
+        turn: Turn = UNSEEN,
     ) -> Sample:
         prompt = lay_out(messages, self._tokenizer, enable_thinking=bool(thoughts))
         sample = self._prompt_sample(messages, prompt, heard)
         shared = len(sample.ids)
+        tokens = [at for start, end in sample.pictures for at in range(start, end)]
         for branch, answer in enumerate(answers, start=1):
-            said = [*self._tokenizer.encode(answer), self._end]
+            said, seen = [*self._tokenizer.encode(answer), self._end], self._seen(answer, turn, tokens)
             if thoughts:
-                thought = self._tokenizer.encode(thoughts[branch - 1])
-                said = [*thought, self._tokenizer.special(t.END_THINK), *said]
+                thought = thoughts[branch - 1]
+                said = [*self._tokenizer.encode(thought), self._tokenizer.special(t.END_THINK), *said]
+                seen = [*self._seen(thought, turn, tokens), *seen]
             # The last token of the prompt is repeated in each branch, where it predicts the first word.
-            sample.append([prompt.token_ids[-1], *said[:-1]], said, branch, shared)
+            sample.append([prompt.token_ids[-1], *said[:-1]], said, branch, shared, seen)
         return sample
+
+    def _seen(self, text: str, turn: Turn, tokens: Sequence[int]) -> list[Places]:
+        """For each token of the text and the one that ends it, which of the pictures' `tokens` show it.
+
+        What is nowhere is sought at the first token of all.
+        """
+        encode = self._tokenizer.encode
+        whole = () if turn.seen_at is None else tuple(tokens[place] for place in turn.seen_at) or (0,)
+        seen: list[Places] = [whole] * (len(encode(text)) + 1)
+        for phrase in sorted(turn.shown, key=len):  # the longer one knows better
+            places = tuple(tokens[place] for place in turn.shown[phrase])
+            for found in re.finditer(re.escape(phrase), text):
+                first, end = len(encode(text[: found.start()])), len(encode(text[: found.end()]))
+                seen[first:end] = [places] * (end - first)
+        return seen
 
     def _prompt_sample(self, messages: list[Message], prompt: Prompt, heard: Sequence[list[Heard]]) -> Sample:
         length = len(prompt.token_ids) - 1
@@ -184,9 +209,8 @@ class SampleBuilder:
 class Batch:
     """B samples padded to T tokens, and G gates.
 
-    image_BT marks the tokens of pictures, seen_BT those that show what the answers are about, or the first
-    token of the row if nothing does. answer_BT marks the tokens of answers. gate_row_G says which sample a
-    gate belongs to, modality_GT which tokens it weighs.
+    image_BT marks the tokens of pictures; seen_BTT, for each token, those that show what is said next, none
+    if that is not known. gate_row_G says which sample a gate belongs to, modality_GT which tokens it weighs.
     """
 
     ids_BT: torch.Tensor
@@ -196,8 +220,7 @@ class Batch:
     targets_BT: torch.Tensor
     mask_BTT: torch.Tensor
     image_BT: torch.Tensor
-    seen_BT: torch.Tensor
-    answer_BT: torch.Tensor
+    seen_BTT: torch.Tensor
     gate_row_G: torch.Tensor
     modality_GT: torch.Tensor
 
@@ -222,11 +245,11 @@ def collate(samples: Sequence[Sample]) -> Batch:
     for index, sample in enumerate(samples):
         for start, end in sample.pictures:
             image_BT[index, start:end] = True
-    seen_BT = torch.zeros_like(image_BT)
+    seen_BTT = torch.zeros_like(mask_BTT)
     for index, sample in enumerate(samples):
-        if sample.seen_at is not None:
-            tokens = [at for start, end in sample.pictures for at in range(start, end)]
-            seen_BT[index, [tokens[place] for place in sample.seen_at] or [0]] = True
+        for at, places in enumerate(sample.seen):
+            if places:
+                seen_BTT[index, at, list(places)] = True
     gates = [(index, gate) for index, sample in enumerate(samples) for gate in sample.gates]
     return Batch(
         ids_BT=pad([sample.ids for sample in samples], 0),
@@ -236,8 +259,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         targets_BT=pad([sample.targets for sample in samples], IGNORE),
         mask_BTT=mask_BTT | (same_BTT & (spans_BT > 0).unsqueeze(2)),
         image_BT=image_BT,
-        seen_BT=seen_BT,
-        answer_BT=branches_BT > 0,
+        seen_BTT=seen_BTT,
         gate_row_G=torch.tensor([index for index, _ in gates], dtype=torch.long),
         modality_GT=pad([gate for _, gate in gates], NO_MODALITY)
         if gates

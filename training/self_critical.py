@@ -1,7 +1,8 @@
 """Self-critical fine-tuning (arXiv:1612.00563): captions are rewarded for CIDEr-D, others teach as before.
 
-For each photo several captions are drawn; one that scores above the mean of its siblings becomes likelier,
-one below it less so. Every step also learns a mixed batch by cross-entropy, so that no other skill is lost.
+For each photo several captions are drawn, sometimes after a thought; one that scores above the mean of its
+siblings becomes likelier, one below it less so. Every step also learns a mixed batch by cross-entropy, so
+that no other skill is lost.
 """
 
 import random
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from services.llm.prompt import Message, Role, Text, lay_out
-from services.llm.tokenizer import USER, Tokenizer
+from services.llm.tokenizer import END_THINK, USER, Tokenizer
 from training.cider import CiderD
 from training.data.photos import Photo
 from training.data.questions import DESCRIBE
@@ -24,7 +25,8 @@ from training.vision.features import VIEWS
 
 PHOTOS_PER_STEP = 12
 DRAWS = 4
-LONGEST = 26
+LONGEST, LONGEST_THOUGHT = 26, 20
+THINKING = 0.2
 CHINESE = DESCRIBE[:19]  # what asks for one Chinese sentence
 
 
@@ -63,6 +65,7 @@ class SelfCritic:
         self._rows = [i for i, p in enumerate(photos) if p.kind == "scene" and p.split == "train"]
         self._reward = CiderD({row: list(map(words, photos[row].captions)) for row in self._rows})
         self._tokenizer, self._end = tokenizer, tokenizer.special(USER)
+        self._end_think = tokenizer.special(END_THINK)
         self._picture = SampleBuilder.picture(image_tokens)
         self._rng = random.Random(seed)
 
@@ -81,7 +84,8 @@ class SelfCritic:
         """The loss to descend, and the mean reward of what was drawn."""
         question = Text(self._rng.choice(CHINESE))
         parts = (self._picture, question) if self._rng.random() < PICTURE_FIRST else (question, self._picture)
-        prompt = lay_out([Message(Role.USER, parts)], self._tokenizer)
+        thinks = self._rng.random() < THINKING
+        prompt = lay_out([Message(Role.USER, parts)], self._tokenizer, enable_thinking=thinks)
         span = prompt.spans[0]
         ids_T = torch.tensor(prompt.token_ids, device=images_PMD.device)
         modality_T = torch.full_like(ids_T, -1)
@@ -96,8 +100,9 @@ class SelfCritic:
         mask_TT = torch.ones(length, length, dtype=torch.bool, device=ids_T.device).tril()
         mask_TT[span.start : span.end, span.start : span.end] = True
         with torch.no_grad():
-            drawn_RL = self._draw(model, x_RTD, mask_TT)
-        said = [self._tokenizer.decode(row[: _length(row, self._end)]) for row in drawn_RL.tolist()]
+            longest = LONGEST + thinks * LONGEST_THOUGHT
+            drawn_RL = self._draw(model, x_RTD, mask_TT, longest)
+        said = [self._caption(row, thinks=thinks) for row in drawn_RL.tolist()]
         drawn_for = [row for row in rows for _ in range(DRAWS)]
         scores = torch.tensor(
             [self._reward.score(row, words(text)) for row, text in zip(drawn_for, said, strict=True)]
@@ -111,7 +116,14 @@ class SelfCritic:
         loss = -(advantage_R.unsqueeze(1) * log_probs_RL)[counted_RL.to(x_RTD.device)].mean()
         return loss, float(scores.mean())
 
-    def _draw(self, model: JointModel, x_RTD: torch.Tensor, mask_TT: torch.Tensor) -> torch.Tensor:
+    def _caption(self, row: list[int], *, thinks: bool) -> str:
+        """What was said before the end, after the thought; nothing where the thought did not end."""
+        said = row[: _length(row, self._end)]
+        return self._tokenizer.decode(said[_length(said, self._end_think) + 1 :] if thinks else said)
+
+    def _draw(
+        self, model: JointModel, x_RTD: torch.Tensor, mask_TT: torch.Tensor, longest: int
+    ) -> torch.Tensor:
         """Tokens [R, L], drawn at temperature 1; what follows the end means nothing."""
         attend = Growing(mask_TT=mask_TT)
         rows, length = x_RTD.shape[:2]
@@ -119,7 +131,7 @@ class SelfCritic:
         hidden = model.decoder(x_RTD, positions, attend)[:, -1]
         drawn: list[torch.Tensor] = []
         ended = torch.zeros(rows, dtype=torch.bool, device=x_RTD.device)
-        for step in range(LONGEST):
+        for step in range(longest):
             token_R = model.decoder.logits(hidden).softmax(-1).multinomial(1)[:, 0]
             drawn.append(token_R)
             ended |= token_R == self._end

@@ -33,8 +33,8 @@ WEIGHT_DECAY = 0.05
 ALIGNMENT = 0.3
 SAVE_SECONDS = 120
 BALANCED = Mix()
-BESIDE_THE_CRITIC = Mix(photos=4, scenes=8, pairs=2, labels=1, dialogues=2)  # so that nothing is forgotten
-SIGHT = Mix(photos=5, scenes=24, pairs=6, labels=1, dialogues=2)  # what is where, before how it is told
+BESIDE_THE_CRITIC = Mix(photos=4, scenes=7, pairs=4, labels=1, dialogues=5)  # so that nothing is forgotten
+SIGHT = Mix(photos=6, scenes=20, pairs=9, labels=1, dialogues=5)  # what is where, before how it is told
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,9 @@ STAGES = (
     StageRecipe(0.25, 1e-4, 1e-5, 0.0, 0.1, critic=2.0),
 )
 CONTINUED = (
-    StageRecipe(0.35, 7e-4, 1e-4, 0.0, 0.05, mix=SIGHT),
-    StageRecipe(0.27, 5e-4, 1e-4, 1.5e-4, 0.1),
-    StageRecipe(0.06, 2e-4, 3e-5, 0.0, 0.1),
-    StageRecipe(0.32, 1e-4, 1e-5, 0.0, 0.1, critic=2.0, mix=BESIDE_THE_CRITIC),
+    StageRecipe(0.5, 7e-4, 1e-4, 0.0, 0.05, mix=SIGHT),
+    StageRecipe(0.1, 3e-4, 3e-5, 0.0, 0.1),
+    StageRecipe(0.4, 1e-4, 1e-5, 0.0, 0.1, critic=2.0, mix=BESIDE_THE_CRITIC),
 )
 
 

@@ -22,23 +22,40 @@ def batch(tokenizer: Tokenizer) -> Batch:
     return collate([builder.pictures([turn], rng), builder.pictures([Turn("你好", ("好",), ("好",))], rng)])
 
 
+def seen_by_answers(batch: Batch) -> list[list[int]]:
+    """For each token of the first row that has somewhere to look, where that is."""
+    asks = batch.seen_BTT[0].any(-1)
+    return [row.nonzero().flatten().tolist() for row in batch.seen_BTT[0][asks]]
+
+
 def test_the_places_are_counted_from_where_the_picture_begins(batch: Batch) -> None:
     start = int(batch.image_BT[0].nonzero()[0])
-    assert batch.seen_BT[0].nonzero().flatten().tolist() == [start + 3, start + 5]
-    assert not batch.seen_BT[1].any()
+    assert seen_by_answers(batch) == [[start + 3, start + 5]] * len("苹果。*")
+    assert not batch.seen_BTT[1].any()
+
+
+def test_a_phrase_of_the_answer_has_places_of_its_own(tokenizer: Tokenizer) -> None:
+    shown = {"苹果": (2,), "红苹果": (7,)}
+    turn = Turn("这是什么？", ("红苹果和苹果。",), ("红。",), shown=shown)
+    sample = SampleBuilder(tokenizer, PLACES, Hearing("")).pictures([turn], random.Random(0))
+    batch = collate([sample])
+    start = int(batch.image_BT[0].nonzero()[0])
+    assert seen_by_answers(batch) == [[start + 7]] * 3 + [[start + 2]] * 2
+    asks = batch.seen_BTT[0].any(-1)
+    assert tokenizer.decode(batch.targets_BT[0][asks].tolist()) == "红苹果苹果"
 
 
 def test_what_is_nowhere_is_sought_at_the_first_token(tokenizer: Tokenizer) -> None:
     builder = SampleBuilder(tokenizer, PLACES, Hearing(""))
-    turn = Turn("有苹果吗", ("没有。",), ("没有。",), seen_at=())
+    turn = Turn("有苹果吗", ("红。",), ("红。",), seen_at=())
     batch = collate([builder.pictures([turn], random.Random(0))])
-    assert batch.seen_BT.nonzero().tolist() == [[0, 0]]
+    assert seen_by_answers(batch) == [[0]] * len("红。*")
 
 
 def test_a_look_at_the_right_tokens_costs_nothing_and_another_one_much(batch: Batch) -> None:
     length = batch.ids_BT.shape[1]
     q, v = torch.ones(2, length, 4, 8), torch.zeros(2, length, 2, 8)
-    right = torch.where(batch.seen_BT, 20.0, -20.0)[..., None, None].expand(2, length, 2, 8)
+    right = torch.where(batch.seen_BTT.any(1), 20.0, -20.0)[..., None, None].expand(2, length, 2, 8)
     for k, low, high in ((right, 0.0, 0.01), (-right, 20.0, 200.0)):
         gaze = Gaze(batch, 0.0)
         for layer in range(4):
@@ -54,12 +71,12 @@ def test_only_the_first_head_of_a_group_is_taught(batch: Batch) -> None:
     (gradient,) = torch.autograd.grad(gaze.loss, q)
     assert [bool(gradient[:, :, head].any()) for head in range(4)] == [True, False, True, False]
     assert not gradient[1].any()
-    assert not gradient[0][~batch.answer_BT[0]].any()
+    assert not gradient[0][~batch.seen_BTT[0].any(-1)].any()
 
 
 def test_without_a_known_place_there_is_nothing_to_learn(batch: Batch) -> None:
     length = batch.ids_BT.shape[1]
-    batch.seen_BT.zero_()
+    batch.seen_BTT.zero_()
     gaze = Gaze(batch, 0.0)
     gaze(LAYERS[0], torch.ones(2, length, 4, 8), torch.ones(2, length, 2, 8), torch.ones(2, length, 2, 8))
     assert float(gaze.loss) == 0.0

@@ -8,8 +8,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.data import memories as m
 from training.data import phrases as p
 
+CHATTING = "这是日常聊天，友好地回答就好。"
 # Questions about itself are none that it cannot answer.
 _ABOUT_IT = re.compile("名字|谁|[你您]叫|[你您]姓|称呼|介绍|自己|[你您]是|[你您]会|[你您]能")
 
@@ -43,8 +45,8 @@ class DialogueSource:
             (self._identity, 20),
             (self._zoo, 16),
             (self._place, 6),
-            (self._name, 8),
-            (self._memory, 12),
+            (self._name, 9),
+            (self._memory, 26),
             (self._no_picture, 6),
             (self._unknown, 10),
         )
@@ -56,6 +58,11 @@ class DialogueSource:
             before = self._pair(rng)
             return Dialogue((*before, *dialogue.turns), dialogue.thought)
         return dialogue
+
+    def remark(self, rng: random.Random) -> tuple[str, str, str]:
+        """Small talk of one turn, or who it is: what is said, the reply, and a thought before it."""
+        dialogue = self._identity(rng) if rng.random() < 0.25 else Dialogue(self._pair(rng), CHATTING)
+        return dialogue.turns[0], dialogue.turns[1], dialogue.thought
 
     def texts(self) -> list[str]:
         """Every sentence it may say or hear, for the vocabulary."""
@@ -76,7 +83,7 @@ class DialogueSource:
 
     def _chat(self, rng: random.Random) -> Dialogue:
         pairs = [self._pair(rng) for _ in range(rng.choice((1, 1, 1, 2, 3)))]
-        return Dialogue(tuple(itertools.chain(*pairs)), "这是日常聊天，友好地回答就好。")
+        return Dialogue(tuple(itertools.chain(*pairs)), CHATTING)
 
     def _identity(self, rng: random.Random) -> Dialogue:
         thought = "用户想知道我是谁。"
@@ -152,29 +159,39 @@ class DialogueSource:
     def _name(self, rng: random.Random) -> Dialogue:
         name = rng.choice(p.NAMES)
         turns = [
-            rng.choice(("我叫", "我的名字是", "我是", "你好，我叫")) + name,
+            rng.choice(("", "", "你好，", "嗨，")) + rng.choice(p.TELLING_NAME).format(x=name),
             f"你好，{name}！很高兴认识你。",
         ]
-        if rng.random() < 0.5:
+        for _ in range(rng.choice((0, 0, 1, 1, 2))):
             turns += self._pair(rng)
-        turns += [
-            rng.choice(("我叫什么名字？", "你还记得我叫什么吗？", "我叫什么？", "我是谁？")),
-            f"你叫{name}。",
-        ]
+        turns += [rng.choice(p.OWN_NAME), f"你叫{name}。"]
         return Dialogue(tuple(turns), f"用户说过自己叫{name}。")
 
     def _memory(self, rng: random.Random) -> Dialogue:
-        """Something told, small talk perhaps, and the same asked for later."""
-        topic = rng.choice(p.MEMORIES)
-        fact = rng.choice(topic.facts)
-        turns = [rng.choice(topic.tellings).format(x=fact), rng.choice(topic.replies).format(x=fact)]
+        """One or two things told, small talk perhaps, and one of them asked for later."""
+        told = [
+            (topic, rng.choice(topic.facts)) for topic in rng.sample(m.MEMORIES, rng.choice((1, 1, 1, 2)))
+        ]
+        turns = []
+        for topic, fact in told:
+            turns += [rng.choice(topic.tellings).format(x=fact), rng.choice(topic.replies).format(x=fact)]
         for _ in range(rng.choice((0, 0, 1, 2))):
             turns += self._pair(rng)
-        turns += [rng.choice(topic.questions), topic.answer.format(x=fact)]
-        return Dialogue(tuple(turns), f"用户说过：{topic.answer.format(x=fact).replace('你', '我')}")
+        topic, fact = rng.choice(told)
+        answer = topic.answer.format(x=fact)
+        turns += [recall(topic, rng), answer]
+        return Dialogue(tuple(turns), f"用户说过：{answer.replace('你', '我')}")
 
     def _no_picture(self, rng: random.Random) -> Dialogue:
         return Dialogue((rng.choice(p.PICTURE_REQUESTS), p.NO_PICTURE), "这里没有图片。")
 
     def _unknown(self, rng: random.Random) -> Dialogue:
         return Dialogue((rng.choice(self._questions), p.UNKNOWN), "这个我不知道，应该直说。")
+
+
+def recall(topic: m.Memory, rng: random.Random) -> str:
+    """Asks for something told: 我喜欢吃什么？ or 你还记得我喜欢吃什么吗？"""
+    question = rng.choice(topic.questions)
+    if rng.random() < 0.4:
+        return rng.choice(m.RECALLING) + question + rng.choice(("吗？", "？", "吗"))
+    return rng.choice(m.OPENINGS) + question + rng.choice(m.ENDINGS)

@@ -1,6 +1,7 @@
 """Two pictures in one conversation: side by side in one question, or one after the other."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from training.data.photo_facts import THINGS as PHOTO_THINGS
@@ -45,10 +46,16 @@ class Known:
         """A description of it alone."""
         return describe(self.picture, rng) if isinstance(self.picture, Scene) else ask(self.picture, rng)[0]
 
+    def places(self, name: str) -> Sequence[int]:
+        """Where the thing may be seen: anywhere in a photo that has it."""
+        if isinstance(self.picture, Scene):
+            return [p for group in self.picture.groups if group.thing.name == name for p in group.places]
+        return range(len(PLACES)) if name in self.there else ()
+
 
 def ask_pair(first: Known, second: Known, rng: random.Random) -> list[Turn]:
     """A conversation about two pictures; `Turn.pictures` says where each comes in."""
-    if rng.random() < 0.5:
+    if rng.random() < 0.35:
         return _one_after_the_other(first, second, rng)
     answer = _which(first, second, rng)
     return [answer] if answer else _one_after_the_other(first, second, rng)
@@ -77,12 +84,5 @@ def _which(first: Known, second: Known, rng: random.Random) -> Turn | None:
     names, answer, thought = rng.choices(cases, weights)[0]
     name = rng.choice(sorted(names))
     question = rng.choice(_WHICH).format(x=name)
-    seen_at = None
-    if isinstance(first.picture, Scene) and isinstance(second.picture, Scene):
-        after = (len(PLACES) + place for place in _places(second.picture, name))
-        seen_at = (*_places(first.picture, name), *after)
+    seen_at = (*first.places(name), *(len(PLACES) + place for place in second.places(name)))
     return Turn(question, (answer.format(x=name),), (thought.format(x=name),), pictures=2, seen_at=seen_at)
-
-
-def _places(scene: Scene, name: str) -> list[int]:
-    return [place for group in scene.groups if group.thing.name == name for place in group.places]

@@ -60,6 +60,22 @@ _PLACES = {
     "树林里": ("树林", "森林", "林中"),
     "球场上": ("球场", "篮球赛", "足球赛"),
 }
+_OUTDOORS = (
+    "狗",
+    "猫",
+    "马",
+    "小孩",
+    "自行车",
+    "汽车",
+    "摩托车",
+    "滑板",
+    "船",
+    "鸟",
+    "眼镜",
+    "沙滩",
+    "雪",
+    "山",
+)
 _EXISTS = ("图里有没有{x}？", "有没有{x}？", "图片里有{x}吗？", "照片里有{x}吗", "能看到{x}吗？", "有{x}吗？")
 _WHERE = ("这是在哪里？", "他们在哪里？", "在什么地方？", "这张照片是在哪里拍的？")
 _DOING = ("在做什么？", "他们在干什么？", "图里的人在做什么？", "发生了什么？", "照片里在做什么？")
@@ -105,13 +121,21 @@ def in_english(photo: Photo, question: str) -> Turn | None:
     return Turn(question, (f"I can see {listed}.",), ("Let me look at the picture.",))
 
 
+def ask_for_nothing(rng: random.Random) -> Turn:
+    """About something that close-ups of goods and flowers, and plain colours, surely do not show."""
+    return _absent(rng.choice(_OUTDOORS), rng)
+
+
 def _exists(photo: Photo, rng: random.Random) -> Turn:
     present, seen = agreed_things(photo), things_in(photo)
     absent = [thing for thing in THINGS if thing not in seen]
     if present and rng.random() < 0.5:
         thing = rng.choice(present)
         return Turn(rng.choice(_EXISTS).format(x=thing), (f"有，图里有{thing}。",), (f"看到了{thing}。",))
-    thing = rng.choice(absent)
+    return _absent(rng.choice(absent), rng)
+
+
+def _absent(thing: str, rng: random.Random) -> Turn:
     question = rng.choice(_EXISTS).format(x=thing)
     return Turn(question, (f"没有，图里没有{thing}。",), (f"没有看到{thing}。",))
 

@@ -4,7 +4,7 @@ import random
 
 import jieba.posseg
 
-from training.data.photo_facts import ask_facts, in_english
+from training.data.photo_facts import ask_facts, ask_for_nothing, in_english
 from training.data.photos import Photo
 from training.data.turns import Turn
 
@@ -43,7 +43,7 @@ DESCRIBE_IN_ENGLISH = (
     "Tell me what you see.",
     "请用英文描述这张图片。",
 )
-ENGLISH_SHARE, FACTS_SHARE = 0.08, 0.2
+ENGLISH_SHARE, FACTS_SHARE, NOTHING_SHARE = 0.08, 0.2, 0.1
 _NAME = ("这是什么？", "这叫什么？", "这是什么东西？", "图片里是什么？", "这个是什么")
 _COLOUR = (
     "它是什么颜色的？",
@@ -67,7 +67,10 @@ _PACKAGE = "盒装食品"
 
 def ask(photo: Photo, rng: random.Random) -> list[Turn]:
     """A conversation about one photo, one to three turns."""
-    return {"scene": _scene, "grocery": _grocery, "flower": _flower, "solid": _solid}[photo.kind](photo, rng)
+    turns = {"scene": _scene, "grocery": _grocery, "flower": _flower, "solid": _solid}[photo.kind](photo, rng)
+    if photo.kind != "scene" and len(turns) < 3 and rng.random() < NOTHING_SHARE:
+        turns.append(ask_for_nothing(rng))
+    return turns
 
 
 def _scene(photo: Photo, rng: random.Random) -> list[Turn]:
@@ -141,6 +144,6 @@ def _flower(photo: Photo, rng: random.Random) -> list[Turn]:
 
 def _solid(photo: Photo, rng: random.Random) -> list[Turn]:
     thought = f"整张图都是{photo.name}，没有别的东西。"
-    if rng.random() < 0.4:
-        return [Turn(rng.choice(DESCRIBE), (f"这是一张纯{photo.name}的图片。",), (thought,))]
-    return [Turn(rng.choice(_SOLID), (f"这是{photo.name}。",), (thought,))]
+    described = Turn(rng.choice(DESCRIBE), (f"这是一张纯{photo.name}的图片。",), (thought,))
+    asked = Turn(rng.choice(_SOLID), (f"这是{photo.name}。",), (thought,))
+    return rng.choice(([described], [asked], [asked], [described, asked]))

@@ -1,6 +1,7 @@
 """What may be asked about a rendered scene in English, and what may be answered."""
 
 import random
+from collections.abc import Sequence
 
 from training.data.icons import ENGLISH_COLOURS
 from training.data.questions import DESCRIBE_IN_ENGLISH
@@ -27,11 +28,11 @@ def ask_scene_in_english(scene: Scene, rng: random.Random) -> list[Turn]:
 
 def describe(scene: Scene, rng: random.Random) -> Turn:
     """One sentence that names everything."""
-    groups = list(scene.groups)
-    rng.shuffle(groups)
+    groups = scene.in_order
     verb = "are" if groups[0].count > 1 else "is"
     answer = f"There {verb} {_listed([phrase(group) for group in groups])}."
-    return Turn(rng.choice(DESCRIBE_IN_ENGLISH), (answer,), (_thought(groups),))
+    shown = {phrase(group): group.places for group in groups}
+    return Turn(rng.choice(DESCRIBE_IN_ENGLISH), (answer,), (_thought(groups),), shown=shown)
 
 
 def colour(scene: Scene, rng: random.Random) -> Turn:
@@ -41,7 +42,8 @@ def colour(scene: Scene, rng: random.Random) -> Turn:
         return describe(scene, rng)
     group = rng.choice(clear)
     answer = f"The {_name(group)} {_is(group)} {ENGLISH_COLOURS[group.colour or '']}."
-    return Turn(rng.choice(_COLOUR).format(x=_name(group)), (answer,), (_thought([group]),))
+    question = rng.choice(_COLOUR).format(x=_name(group))
+    return Turn(question, (answer,), (_thought([group]),), seen_at=group.places)
 
 
 def where(scene: Scene, rng: random.Random) -> Turn:
@@ -51,7 +53,8 @@ def where(scene: Scene, rng: random.Random) -> Turn:
         return describe(scene, rng)
     group = rng.choice(alone)
     answer = f"The {_name(group)} is {ENGLISH_PLACES[group.places[0]]}."
-    return Turn(rng.choice(_WHERE).format(x=_name(group)), (answer,), (_thought([group]),))
+    question = rng.choice(_WHERE).format(x=_name(group))
+    return Turn(question, (answer,), (_thought([group]),), seen_at=group.places)
 
 
 def count(scene: Scene, rng: random.Random) -> Turn:
@@ -60,7 +63,8 @@ def count(scene: Scene, rng: random.Random) -> Turn:
     total = sum(group.count for group in scene.of(thing))
     name = thing.plural if total > 1 else thing.english
     answer = f"There {'are' if total > 1 else 'is'} {NUMBERS[total]} {name}."
-    return Turn(rng.choice(_COUNT).format(x=thing.plural), (answer,), (_thought(scene.of(thing)),))
+    question, thought = rng.choice(_COUNT).format(x=thing.plural), _thought(scene.of(thing))
+    return Turn(question, (answer,), (thought,), seen_at=scene.places_of(thing))
 
 
 def exists(scene: Scene, rng: random.Random) -> Turn:
@@ -68,12 +72,14 @@ def exists(scene: Scene, rng: random.Random) -> Turn:
     thing = rng.choice([t for t in THINGS if t not in scene.things])
     if rng.random() < 0.5:
         question = rng.choice(_EXISTS).format(x=thing.english)
-        return Turn(question, (f"No, there is no {thing.english}.",), (_thought(scene.groups),))
+        answer = f"No, there is no {thing.english}."
+        return Turn(question, (answer,), (_thought(scene.in_order),), seen_at=())
     thing = rng.choice(scene.groups).thing
     seen = _listed([phrase(group) for group in scene.of(thing)])
     verb = "are" if scene.of(thing)[0].count > 1 else "is"
     question = rng.choice(_EXISTS).format(x=thing.english)
-    return Turn(question, (f"Yes, there {verb} {seen}.",), (_thought(scene.of(thing)),))
+    answer, places = f"Yes, there {verb} {seen}.", scene.places_of(thing)
+    return Turn(question, (answer,), (_thought(scene.of(thing)),), seen_at=places)
 
 
 def phrase(group: Group) -> str:
@@ -97,7 +103,7 @@ def _listed(parts: list[str]) -> str:
     return ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
 
 
-def _thought(groups: "list[Group] | tuple[Group, ...]") -> str:
+def _thought(groups: Sequence[Group]) -> str:
     return f"I see {_listed([_plural(group.thing, group.count) for group in groups])}."
 
 

@@ -7,7 +7,7 @@ from training.data.icons import COLOURS, PLAIN_COLOURS
 from training.data.questions import DESCRIBE
 from training.data.scenes import PLACES, Group, Scene
 from training.data.things import THINGS, Thing
-from training.data.turns import Turn
+from training.data.turns import Places, Turn
 
 NUMBERS = ("零", "一", "两", "三", "四", "五", "六")
 DETAIL = (
@@ -47,6 +47,7 @@ _WANT = (
     "能帮我拿一下{x}吗？",
     "我想买{x}",
 )
+_AT_PLACES: dict[str, Places] = {name: (place,) for place, name in enumerate(PLACES)}
 _KINDS = ("这些东西属于哪一类？", "它是动物还是水果？", "{x}是什么东西？")
 
 
@@ -72,22 +73,18 @@ def phrase(group: Group) -> str:
 
 
 def describe(scene: Scene, rng: random.Random) -> Turn:
-    """One sentence that names everything."""
-    groups = list(scene.groups)
-    answers = []
-    for _ in range(2):
-        rng.shuffle(groups)
-        answers.append(f"图里有{_listed([phrase(g) for g in groups])}。")
-    return Turn(rng.choice(DESCRIBE), tuple(answers), (_thought(scene),) * 2)
+    """One sentence that names everything, row by row."""
+    answer = f"图里有{_listed([phrase(g) for g in scene.in_order])}。"
+    return Turn(rng.choice(DESCRIBE), (answer,), (_thought(scene),), shown=_shown(scene))
 
 
 def detail(scene: Scene, rng: random.Random) -> Turn:
     """What, which colour, how many, where, and the mood."""
-    parts = [f"{_places(group)}有{phrase(group)}" for group in scene.groups]
+    parts = [f"{_places(group)}有{phrase(group)}" for group in scene.in_order]
     kinds = {group.thing.kind for group in scene.groups}
     mood = f"画面里都是{kinds.pop()}，" if len(kinds) == 1 else ""
     answer = f"图片{'，'.join(parts)}。这是一张插画，{mood}看起来轻松愉快。"
-    return Turn(rng.choice(DETAIL), (answer,), (_thought(scene),))
+    return Turn(rng.choice(DETAIL), (answer,), (_thought(scene),), shown=_shown(scene) | _AT_PLACES)
 
 
 def colour(scene: Scene, rng: random.Random) -> Turn:
@@ -105,10 +102,10 @@ def count(scene: Scene, rng: random.Random) -> Turn:
     """How many, none included."""
     thing = _absent(scene, rng) if rng.random() < 0.15 else rng.choice(scene.groups).thing
     total = sum(group.count for group in scene.of(thing))
-    answer = f"有{NUMBERS[total]}{thing.measure}{thing.name}。" if total else f"图里没有{thing.name}。"
+    answer = f"{_counted(scene, thing, total)}。" if total else f"图里没有{thing.name}。"
     thought = "".join(_seen(group) for group in scene.of(thing)) or f"没有看到{thing.name}。"
     question = _fill(rng.choice(_COUNT), thing)
-    return Turn(question, (answer,), (thought,), seen_at=scene.places_of(thing))
+    return Turn(question, (answer,), (thought,), seen_at=scene.places_of(thing), shown=_AT_PLACES)
 
 
 def where(scene: Scene, rng: random.Random) -> Turn:
@@ -122,7 +119,8 @@ def where(scene: Scene, rng: random.Random) -> Turn:
     alone = len(scene.of(group.thing)) == 1
     name = group.thing.name if alone else _coloured(group)
     question = rng.choice(_WHERE).format(x=name)
-    return Turn(question, (f"{name}在{_places(group)}。",), (_seen(group),), seen_at=group.places)
+    answer = f"{name}在{_places(group)}。"
+    return Turn(question, (answer,), (_seen(group),), seen_at=group.places, shown=_AT_PLACES)
 
 
 def exists(scene: Scene, rng: random.Random) -> Turn:
@@ -136,7 +134,7 @@ def exists(scene: Scene, rng: random.Random) -> Turn:
         answer = f"有，{_listed([f'{_places(g)}有{phrase(g)}' for g in groups], '，')}。"
         thought = "".join(map(_seen, groups))
     question = _fill(rng.choice(_EXISTS), thing)
-    return Turn(question, (answer,), (thought,), seen_at=scene.places_of(thing))
+    return Turn(question, (answer,), (thought,), seen_at=scene.places_of(thing), shown=_shown(scene, thing))
 
 
 def what_is_at(scene: Scene, rng: random.Random) -> Turn:
@@ -166,7 +164,8 @@ def want(scene: Scene, rng: random.Random) -> Turn:
     name = f"{wanted}的{thing.name}" if wanted else thing.name
     question = rng.choice(_WANT).format(x=name, m=thing.measure)
     said, thought = answer_want(scene, thing, wanted), want_thought(scene, thing, wanted)
-    return Turn(question, (said,), (thought,), seen_at=scene.places_of(thing, wanted))
+    seen_at = scene.places_of(thing, wanted)
+    return Turn(question, (said,), (thought,), seen_at=seen_at, shown=_shown(scene, thing) | _AT_PLACES)
 
 
 def answer_want(scene: Scene, thing: Thing, wanted: str | None) -> str:
@@ -208,7 +207,20 @@ def _seen(group: Group) -> str:
 
 
 def _thought(scene: Scene) -> str:
-    return f"看到了{_listed([group.thing.name for group in scene.groups])}。"
+    return f"看到了{_listed([group.thing.name for group in scene.in_order])}。"
+
+
+def _counted(scene: Scene, thing: Thing, total: int) -> str:
+    """Place after place, and so the sum."""
+    places = _listed([PLACES[place] for place in sorted(scene.places_of(thing))])
+    return f"{places}{'一共' if total > 1 else ''}有{NUMBERS[total]}{thing.measure}{thing.name}"
+
+
+def _shown(scene: Scene, thing: Thing | None = None) -> dict[str, Places]:
+    """Where names, and what is said of each group, are to be seen; of one kind of thing, if it is given."""
+    groups = scene.of(thing) if thing else scene.groups
+    names = {group.thing.name: scene.places_of(group.thing) for group in groups}
+    return names | {phrase(group): group.places for group in groups}
 
 
 def _fill(template: str, thing: Thing) -> str:

@@ -59,6 +59,11 @@ class Scene:
         """The groups of one kind; they differ in colour."""
         return [group for group in self.groups if group.thing == thing]
 
+    @property
+    def in_order(self) -> list[Group]:
+        """The groups as they are read: by the first place of each."""
+        return sorted(self.groups, key=lambda group: group.places)
+
     def places_of(self, thing: Thing, colour: str | None = None) -> tuple[int, ...]:
         """Where things of one kind stand; of one colour, if one is given."""
         return tuple(p for g in self.of(thing) if colour in (None, g.colour) for p in g.places)
