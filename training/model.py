@@ -55,10 +55,12 @@ class JointModel(nn.Module):
         In training, a light pull keeps the gate from shutting a modality out altogether.
         """
         x_BTD = self._embed(batch)
-        x_BTD = x_BTD.masked_scatter(batch.image_BT.unsqueeze(-1), images_PMD)
+        x_BTD = x_BTD.masked_scatter(batch.image_BT.unsqueeze(-1), images_PMD.to(x_BTD.dtype))
         weights_G3, scales_GT = self.gate(x_BTD[batch.gate_row_G], batch.modality_GT)
         # The gates of one row weigh different tokens, so their scales may be summed.
-        scales_BT = torch.ones_like(batch.weights_BT).index_add(0, batch.gate_row_G, scales_GT - 1)
+        scales_BT = torch.ones_like(batch.weights_BT).index_add(
+            0, batch.gate_row_G, scales_GT.to(x_BTD.dtype) - 1
+        )
         x_BTD = x_BTD * scales_BT.unsqueeze(-1)
         x_BTD = F.dropout(x_BTD, dropout, self.training)
         attend = Gaze(batch, dropout if self.training else 0.0)

@@ -78,6 +78,14 @@ def text_config(tokenizer: Tokenizer) -> DecoderConfig:
     )
 
 
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether products in bfloat16 are much faster there than in float32; sums stay in float32 either way."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
 class Trainer:
     """One model, its average, and where it stands in the recipe."""
 
@@ -93,6 +101,7 @@ class Trainer:
         self.model, self.stages, self.aligner, self.critic = model, stages, aligner, critic
         self._to_judge = iter(critic) if critic else None
         self.device = next(model.parameters()).device
+        self.low_precision = multiplies_bfloat16(self.device)
         self.average = copy.deepcopy(model).requires_grad_(False)
         self.checkpoint = checkpoint
         self.budget_s = minutes * 60
@@ -167,7 +176,7 @@ class Trainer:
 
     def learn(self, step: Step) -> float:
         """Descends once; the loss."""
-        model, recipe = self.model.train(), self.recipe
+        self.model.train()
         factor = (
             min((self.step + 1) / WARM_UP_STEPS, 1.0)
             * 0.5
@@ -175,6 +184,20 @@ class Trainer:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * max(factor, 0.02)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.low_precision):
+            loss = self._loss(step)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], CLIP_NORM)
+        self.optimizer.step()
+        self.step += 1
+        decay = min(EMA_DECAY, (1 + self.step + 1000 * self.stage) / (10 + self.step + 1000 * self.stage))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+        return float(loss.detach())
+
+    def _loss(self, step: Step) -> torch.Tensor:
+        model, recipe = self.model, self.recipe
         with torch.set_grad_enabled(recipe.stem_rate > 0):
             maps = step.maps.contiguous(memory_format=torch.channels_last)
             maps = model.vision.stem.resume(maps, FROZEN_STAGES)
@@ -185,15 +208,7 @@ class Trainer:
             loss = loss + ALIGNMENT * aligned
         if recipe.critic and self.critic and self._to_judge:
             loss = loss + recipe.critic * self._judge(self.critic, *next(self._to_judge))
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], CLIP_NORM)
-        self.optimizer.step()
-        self.step += 1
-        decay = min(EMA_DECAY, (1 + self.step + 1000 * self.stage) / (10 + self.step + 1000 * self.stage))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(model.parameters()), 1 - decay)
-        return float(loss.detach())
+        return loss
 
     def _judge(self, critic: SelfCritic, maps: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
         with torch.no_grad():

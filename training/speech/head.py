@@ -39,3 +39,16 @@ class SharedHead(nn.Module):
         blank_V = torch.zeros_like(self.known_bias_V)
         blank_V[BOUNDARY] = 1
         return weight_VD, self.known_bias_V + blank_V * self.blank_bias
+
+    @torch.no_grad()
+    def unfold(self, weight_VD: torch.Tensor, bias_V: torch.Tensor) -> None:
+        """Starts from a folded head: as much as can be is shared, what is left is each row's own."""
+        count = self.parts.num_embeddings
+        holds_VP = nn.functional.one_hot(self.parts_VP, count).sum(1).to(weight_VD)
+        design_VN = torch.cat((self.known_VD, holds_VP), dim=1)
+        ridge_NN = torch.eye(design_VN.shape[1])
+        shared_ND = torch.linalg.solve(design_VN.T @ design_VN + ridge_NN, design_VN.T @ weight_VD)
+        self.mapped_DD.copy_(shared_ND[: len(self.mapped_DD)])
+        self.parts.weight.copy_(shared_ND[len(self.mapped_DD) :])
+        self.own_VD.copy_(weight_VD - design_VN @ shared_ND)
+        self.blank_bias.copy_(bias_V[BOUNDARY] - self.known_bias_V[BOUNDARY])

@@ -32,18 +32,29 @@ WARM_UP_STEPS = 100
 
 
 def train(
-    data: Path, made: Path, bundle: Path, work: Path, minutes: float, seed: int, recipe: Recipe | None = None
+    data: Path,
+    made: Path,
+    bundle: Path,
+    work: Path,
+    minutes: float,
+    seed: int,
+    *,
+    afresh: bool = True,
+    recipe: Recipe | None = None,
 ) -> None:
-    """Runs until the budget is spent; see the module's docstring."""
+    """Runs until the budget is spent. Not `afresh`: goes on from the branch that the bundle has."""
     recipe = recipe or Recipe()
     torch.manual_seed(seed)
-    model, vocabulary = open_bundle(bundle, StreamingConfig())
+    model, vocabulary = open_bundle(bundle, StreamingConfig() if afresh else None)
     model.requires_grad_(False)
     sources = Sources(data, made, vocabulary)
     learner = Learner(model, vocabulary)
     learner.requires_grad_(True)
     learner.branch.head.requires_grad_(False)  # made by `fold`
-    set_prior(learner.branch, model, sources)
+    if afresh:
+        set_prior(learner.branch, model, sources)
+    else:
+        learner.head.unfold(learner.branch.head.weight, learner.branch.head.bias)
     optimiser = torch.optim.AdamW(_groups(learner, recipe), weight_decay=recipe.weight_decay)
     start_rates = [group["lr"] for group in optimiser.param_groups]
     step, spent, pool = _resume(work, learner, optimiser)

@@ -52,3 +52,14 @@ def test_the_blank_alone_has_a_bias_of_its_own() -> None:
     _, bias_V = shared()
     moved = bias_V - shared.known_bias_V
     assert moved.tolist() == [3.0, *[0.0] * (len(CHARACTERS) - 1)]
+
+
+def test_a_folded_head_is_taken_up_again_with_little_of_it_its_own() -> None:
+    torch.manual_seed(1)
+    folded, again = head(), head()
+    for parameter in (folded.mapped_DD, folded.parts.weight, folded.blank_bias):
+        torch.nn.init.normal_(parameter)
+    again.unfold(*folded())
+    for one, other in zip(again(), folded(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    assert again.own_VD.norm() < 0.5 * folded()[0].norm()

@@ -12,7 +12,7 @@ from services.speech.model.recogniser import RecogniserModel
 from services.speech.vocabulary import Vocabulary
 from training.speech.augment import Chances
 from training.speech.batches import Batch, Ear, Sources, batches
-from training.speech.bundle import open_bundle
+from training.speech.bundle import open_bundle, write_branch
 from training.speech.learner import Learner, Recipe, losses_of
 from training.speech.train import CHECKPOINT, load_branch, set_prior, train
 
@@ -94,3 +94,16 @@ def test_a_stopped_training_goes_on_and_exports(bundle: Path, data: Path, made: 
     assert torch.load(work / CHECKPOINT, weights_only=True)["progress"][0] > step
     branch = load_branch(bundle, work)
     assert branch.head.weight.abs().sum() > 0
+
+
+def test_a_training_can_begin_where_the_branch_of_the_bundle_stands(
+    bundle: Path, data: Path, made: Path, tmp_path: Path
+) -> None:
+    train(data, made, bundle, tmp_path / "before", minutes=0.02, seed=0)
+    before = load_branch(bundle, tmp_path / "before")
+    write_branch(bundle, before)
+    train(data, made, bundle, tmp_path / "after", minutes=0.001, seed=0, afresh=False)
+    after = load_branch(bundle, tmp_path / "after")
+    moved = (after.head.weight - before.head.weight).norm() / before.head.weight.norm()
+    assert moved < 0.1
+    torch.testing.assert_close(after.prior_mean_M, before.prior_mean_M, atol=1e-2, rtol=1e-2)
