@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from training.data.icons import EVAL_STYLE, TUNE_STYLE
 from training.data.photos import Photo, list_photos, open_photo
 from training.data.solids import SOLIDS_PER_COLOUR, solid_names, solid_picture
 from training.evaluate_dialogues import evaluate_dialogues
@@ -122,7 +123,7 @@ def evaluate(
     _scenes(pipeline, data, _chosen(photos, "scene", split), scores, samples)
     _groceries(pipeline, data, _chosen(photos, "grocery", split), photos, scores, samples)
     _solids(pipeline, scores)
-    drawn, asked = evaluate_scenes(pipeline, icons)
+    drawn, asked = evaluate_scenes(pipeline, icons, TUNE_STYLE if split == "tune" else EVAL_STYLE)
     scores |= drawn
     scripted, told = evaluate_dialogues(pipeline)
     scores |= scripted

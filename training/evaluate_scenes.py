@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.data.icons import EVAL_STYLE, draw_all
+from training.data.icons import draw_all
 from training.data.pairs import Known
 from training.data.scene_questions import NUMBERS, answer_want
 from training.data.scenes import PLACES, Scene, SceneMaker
@@ -39,9 +39,11 @@ class Probe:
     truth: str
 
 
-def evaluate_scenes(pipeline: Pipeline, icons: Path) -> tuple[dict[str, float], list[tuple[str, str, str]]]:
-    """Scores in percent by skill, and (asked, said, truth) of every question."""
-    maker = SceneMaker(draw_all(icons, (EVAL_STYLE,)), (EVAL_STYLE,))
+def evaluate_scenes(
+    pipeline: Pipeline, icons: Path, style: str
+) -> tuple[dict[str, float], list[tuple[str, str, str]]]:
+    """Scores in percent by skill in one drawing style, and (asked, said, truth) of every question."""
+    maker = SceneMaker(draw_all(icons, (style,)), (style,))
     made = [maker.make(FIRST_SEED + index) for index in range(SCENES)]
     scenes = [scene for _, scene in made]
     images = pipeline.encode([picture for picture, _ in made])

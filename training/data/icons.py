@@ -25,7 +25,7 @@ TRAIN_STYLES = (
     "fxemoji",
     "streamline-emojis",
 )
-EVAL_STYLE = "openmoji"  # never trained on
+TUNE_STYLE, EVAL_STYLE = "emojione-v1", "openmoji"  # never trained on: to choose by, and for the report
 LICENCES = {
     "noto": "Apache-2.0",
     "twemoji": "CC BY 4.0",
@@ -35,6 +35,7 @@ LICENCES = {
     "emojione": "CC BY 4.0",
     "fxemoji": "Apache-2.0",
     "streamline-emojis": "CC BY 4.0",
+    "emojione-v1": "CC BY-SA 4.0 (evaluation only)",
     "openmoji": "CC BY-SA 4.0 (evaluation only)",
 }
 SIDE = 96
