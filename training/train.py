@@ -22,6 +22,7 @@ from services.vision.model.native import VisionConfig
 from training.alignment import Aligner
 from training.batches import Batches, Mix, Step
 from training.model import JointModel
+from training.precision import multiplies_bfloat16
 from training.self_critical import SelfCritic
 from training.start import start_from
 from training.vision.features import FROZEN_STAGES
@@ -76,14 +77,6 @@ def text_config(tokenizer: Tokenizer) -> DecoderConfig:
         max_position_embeddings=2048,
         eos_token_ids=tuple(tokenizer.special(name) for name in (END, USER, OBSERVATION)),
     )
-
-
-def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether products in bfloat16 are much faster there than in float32; sums stay in float32 either way."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 class Trainer:

@@ -1,5 +1,7 @@
 """What is trained, and the losses that train it; why each of them, see `train.py`."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,6 +52,19 @@ class Learner(nn.Module):
         self.syllable_head = nn.Linear(model.config.hidden_size, len(self.syllables.index) + 1)
         self.collage = Collage()
 
+    @torch.no_grad()
+    def take_up(self, characters: Sequence[str]) -> None:
+        """Starts from the branch's own head; a syllable, from the characters that are read so."""
+        weight_VD, bias_V = self.branch.head.weight, self.branch.head.bias
+        self.head.unfold(weight_VD, bias_V)
+        rows: defaultdict[int, list[int]] = defaultdict(list)
+        for row, character in enumerate(characters):
+            for syllable in self.syllables.classes(character) or ():
+                rows[syllable].append(row)
+        for syllable, alike in {BOUNDARY: [BOUNDARY], **rows}.items():
+            self.syllable_head.weight[syllable] = weight_VD[alike].mean(0)
+            self.syllable_head.bias[syllable] = bias_V[alike].logsumexp(0)
+
     def fold(self) -> StreamingBranch:
         """The branch with its head made whole, as the service runs it."""
         weight_VD, bias_V = self.head()
@@ -83,9 +98,10 @@ def losses_of(
     losses["characters"] = recipe.characters * _ctc(logits_BSV, batch.frames_B, ids)
     classes = [learner.syllables.classes(text) or [] for text in batch.texts]
     losses["syllables"] = recipe.syllables * _ctc(learner.syllable_head(context_BSD), batch.frames_B, classes)
-    logs_BSV = logits_BSV.detach().log_softmax(-1)
+    logs_BSV = logits_BSV.detach().float().log_softmax(-1)
     for row, (text, frames) in enumerate(zip(batch.texts, batch.frames_B.tolist(), strict=True)):
-        learner.collage.learn(text, ids[row], states_BSD.detach()[row, :frames], logs_BSV[row, :frames])
+        heard_SD = states_BSD.detach()[row, :frames].float()
+        learner.collage.learn(text, ids[row], heard_SD, logs_BSV[row, :frames])
     if unspoken:
         losses["unspoken"] = recipe.unspoken * _unspoken_loss(
             learner, vocabulary, unspoken, chunk_frames, head

@@ -17,6 +17,7 @@ from services.speech.model.config import StreamingConfig
 from services.speech.model.recogniser import RecogniserModel
 from services.speech.model.running import RunningLevels
 from services.speech.model.streaming import StreamingBranch
+from training.precision import multiplies_bfloat16
 from training.speech.augment import Chances
 from training.speech.batches import Ear, Sources, batches
 from training.speech.bundle import open_bundle
@@ -54,11 +55,12 @@ def train(
     if afresh:
         set_prior(learner.branch, model, sources)
     else:
-        learner.head.unfold(learner.branch.head.weight, learner.branch.head.bias)
+        learner.take_up(vocabulary.characters)
     optimiser = torch.optim.AdamW(_groups(learner, recipe), weight_decay=recipe.weight_decay)
     start_rates = [group["lr"] for group in optimiser.param_groups]
     step, spent, pool = _resume(work, learner, optimiser)
     ear = Ear(model.config.features, learner.branch.start().levels, Chances())
+    low_precision = multiplies_bfloat16(torch.device("cpu"))
     saved = time.monotonic()
     averages: dict[str, float] = {}
     while spent < minutes * 60:
@@ -73,9 +75,10 @@ def train(
             rng = np.random.default_rng((seed, pool, step))
             unspoken = draw_unspoken(sources, learner.collage, rng)
             chunk_frames = CHUNKS[step % len(CHUNKS)]
-            losses = losses_of(model, learner, vocabulary, batch, chunk_frames, recipe, unspoken)
+            with torch.autocast("cpu", torch.bfloat16, enabled=low_precision):
+                losses = losses_of(model, learner, vocabulary, batch, chunk_frames, recipe, unspoken)
             optimiser.zero_grad(set_to_none=True)
-            torch.stack(list(losses.values())).sum().backward()
+            torch.stack([loss.float() for loss in losses.values()]).sum().backward()
             nn.utils.clip_grad_norm_(learner.parameters(), recipe.clip)
             optimiser.step()
             step += 1
