@@ -37,7 +37,8 @@ class Sample:
 
     others, weights: a heard token is `weight` of `ids` and the rest of `others`. spans: 0, or which medium of
     the row the token belongs to, from 1. gates: per message with media, the modality of each of its tokens.
-    seen: per token, which tokens of the row show what is said next; empty where that is not known.
+    seen: per token, which tokens of the row it should look at, since they show what is said next; empty where
+    that is not known. Tokens of a later picture should look at the end of the one before.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -187,6 +188,10 @@ class SampleBuilder:
         for number, span in enumerate(prompt.spans, start=1):
             sample.spans[span.start : span.end] = [number] * (span.end - span.start)
             if span.media.modality is Modality.IMAGE:
+                if sample.pictures:
+                    # So that a later picture's tokens know that they are not the first one's.
+                    _, before = sample.pictures[-1]
+                    sample.seen[span.start : span.end] = [(before,)] * (span.end - span.start)
                 sample.pictures.append((span.start, span.end))
             else:
                 self._hear(sample, span.start, next(voices))
@@ -209,8 +214,8 @@ class SampleBuilder:
 class Batch:
     """B samples padded to T tokens, and G gates.
 
-    image_BT marks the tokens of pictures; seen_BTT, for each token, those that show what is said next, none
-    if that is not known. gate_row_G says which sample a gate belongs to, modality_GT which tokens it weighs.
+    image_BT marks the tokens of pictures; seen_BTT, for each token, those that it should look at, none if
+    that is not known. gate_row_G says which sample a gate belongs to, modality_GT which tokens it weighs.
     """
 
     ids_BT: torch.Tensor

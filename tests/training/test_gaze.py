@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from services.llm.tokenizer import Tokenizer
+from services.llm.tokenizer import END_IMAGE, Tokenizer
 from training.data.hearing import Hearing
 from training.data.turns import Turn
 from training.gaze import LAYERS, Gaze
@@ -43,6 +43,16 @@ def test_a_phrase_of_the_answer_has_places_of_its_own(tokenizer: Tokenizer) -> N
     assert seen_by_answers(batch) == [[start + 7]] * 3 + [[start + 2]] * 2
     asks = batch.seen_BTT[0].any(-1)
     assert tokenizer.decode(batch.targets_BT[0][asks].tolist()) == "红苹果苹果"
+
+
+def test_the_second_picture_looks_at_the_end_of_the_first(tokenizer: Tokenizer) -> None:
+    turn = Turn("哪张里有苹果", ("红。",), ("红。",), pictures=2)
+    sample = SampleBuilder(tokenizer, PLACES, Hearing("")).pictures([turn], random.Random(0))
+    (_, end), (start, second_end) = sample.pictures
+    assert sample.ids[end] == tokenizer.special(END_IMAGE)
+    batch = collate([sample])
+    assert seen_by_answers(batch) == [[end]] * PLACES
+    assert batch.seen_BTT[0].any(-1).nonzero().flatten().tolist() == list(range(start, second_end))
 
 
 def test_what_is_nowhere_is_sought_at_the_first_token(tokenizer: Tokenizer) -> None:
