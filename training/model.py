@@ -17,6 +17,7 @@ from training.vision.stem_weights import load_lite2
 LABEL_SMOOTHING = 0.1
 GATE_BALANCE = 0.05
 GAZE = 0.3
+MOST_PICTURES = 2  # of one conversation, in training
 
 
 class JointModel(nn.Module):
@@ -31,6 +32,7 @@ class JointModel(nn.Module):
         self.vision = VisionEncoder(vision)
         self.decoder = Decoder(text)
         self.gate = GatingUnit(text.hidden_size)
+        self.which = nn.Linear(text.head_dim, MOST_PICTURES)  # for `Gaze`; not exported
         self.embed_scale = math.sqrt(text.hidden_size)
 
     def initialise(self) -> None:
@@ -63,7 +65,7 @@ class JointModel(nn.Module):
         )
         x_BTD = x_BTD * scales_BT.unsqueeze(-1)
         x_BTD = F.dropout(x_BTD, dropout, self.training)
-        attend = Gaze(batch, dropout if self.training else 0.0)
+        attend = Gaze(batch, dropout if self.training else 0.0, self.which)
         hidden_BTD = self.decoder(x_BTD, batch.positions_BT, attend)
         wanted = batch.targets_BT != IGNORE
         logits = self.decoder.logits(hidden_BTD[wanted])

@@ -214,8 +214,9 @@ class SampleBuilder:
 class Batch:
     """B samples padded to T tokens, and G gates.
 
-    image_BT marks the tokens of pictures; seen_BTT, for each token, those that it should look at, none if
-    that is not known. gate_row_G says which sample a gate belongs to, modality_GT which tokens it weighs.
+    picture_BT numbers the pictures of a row, from 1; 0 is no picture's token. seen_BTT marks, for each token,
+    those that it should look at, none if that is not known. gate_row_G says which sample a gate belongs to,
+    modality_GT which tokens it weighs.
     """
 
     ids_BT: torch.Tensor
@@ -224,10 +225,15 @@ class Batch:
     positions_BT: torch.Tensor
     targets_BT: torch.Tensor
     mask_BTT: torch.Tensor
-    image_BT: torch.Tensor
+    picture_BT: torch.Tensor
     seen_BTT: torch.Tensor
     gate_row_G: torch.Tensor
     modality_GT: torch.Tensor
+
+    @property
+    def image_BT(self) -> torch.Tensor:
+        """True for the tokens of pictures."""
+        return self.picture_BT > 0
 
     def to(self, device: torch.device) -> Self:
         """The same batch on another device."""
@@ -246,10 +252,10 @@ def collate(samples: Sequence[Sample]) -> Batch:
     mask_BTT = ((column == 0) | (column == row)) & torch.ones(length, length, dtype=torch.bool).tril()
     spans_BT = pad([sample.spans for sample in samples], 0)
     same_BTT = spans_BT.unsqueeze(2) == spans_BT.unsqueeze(1)
-    image_BT = torch.zeros(len(samples), length, dtype=torch.bool)
+    picture_BT = torch.zeros(len(samples), length, dtype=torch.long)
     for index, sample in enumerate(samples):
-        for start, end in sample.pictures:
-            image_BT[index, start:end] = True
+        for number, (start, end) in enumerate(sample.pictures, start=1):
+            picture_BT[index, start:end] = number
     seen_BTT = torch.zeros_like(mask_BTT)
     for index, sample in enumerate(samples):
         for at, places in enumerate(sample.seen):
@@ -263,7 +269,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         positions_BT=pad([sample.positions for sample in samples], 0),
         targets_BT=pad([sample.targets for sample in samples], IGNORE),
         mask_BTT=mask_BTT | (same_BTT & (spans_BT > 0).unsqueeze(2)),
-        image_BT=image_BT,
+        picture_BT=picture_BT,
         seen_BTT=seen_BTT,
         gate_row_G=torch.tensor([index for index, _ in gates], dtype=torch.long),
         modality_GT=pad([gate for _, gate in gates], NO_MODALITY)

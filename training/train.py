@@ -54,12 +54,12 @@ class StageRecipe:
 STAGES = (
     StageRecipe(0.25, 1e-3, 1e-4, 0.0, 0.0),
     StageRecipe(0.4, 8e-4, 1e-4, 2e-4, 0.1),
-    StageRecipe(0.1, 3e-4, 3e-5, 0.0, 0.1),
+    StageRecipe(0.1, 3e-4, 3e-5, 0.0, 0.1, mix=SIGHT),
     StageRecipe(0.25, 1e-4, 1e-5, 0.0, 0.1, critic=2.0),
 )
 CONTINUED = (
     StageRecipe(0.5, 7e-4, 1e-4, 0.0, 0.05, mix=SIGHT),
-    StageRecipe(0.1, 3e-4, 3e-5, 0.0, 0.1),
+    StageRecipe(0.1, 3e-4, 3e-5, 0.0, 0.1, mix=SIGHT),
     StageRecipe(0.4, 1e-4, 1e-5, 0.0, 0.1, critic=2.0, mix=BESIDE_THE_CRITIC),
 )
 

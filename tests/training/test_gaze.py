@@ -1,9 +1,11 @@
 """The reward for looking at what a question asks for."""
 
+import math
 import random
 
 import pytest
 import torch
+from torch import nn
 
 from services.llm.tokenizer import END_IMAGE, Tokenizer
 from training.data.hearing import Hearing
@@ -67,7 +69,7 @@ def test_a_look_at_the_right_tokens_costs_nothing_and_another_one_much(batch: Ba
     q, v = torch.ones(2, length, 4, 8), torch.zeros(2, length, 2, 8)
     right = torch.where(batch.seen_BTT.any(1), 20.0, -20.0)[..., None, None].expand(2, length, 2, 8)
     for k, low, high in ((right, 0.0, 0.01), (-right, 20.0, 200.0)):
-        gaze = Gaze(batch, 0.0)
+        gaze = Gaze(batch, 0.0, nn.Linear(8, 2))
         for layer in range(4):
             gaze(layer, q, k, v)
         assert low <= float(gaze.loss) <= high
@@ -76,7 +78,7 @@ def test_a_look_at_the_right_tokens_costs_nothing_and_another_one_much(batch: Ba
 def test_only_the_first_head_of_a_group_is_taught(batch: Batch) -> None:
     length = batch.ids_BT.shape[1]
     q = torch.randn(2, length, 4, 8, requires_grad=True)
-    gaze = Gaze(batch, 0.0)
+    gaze = Gaze(batch, 0.0, nn.Linear(8, 2))
     gaze(LAYERS[0], q, torch.randn(2, length, 2, 8), torch.zeros(2, length, 2, 8))
     (gradient,) = torch.autograd.grad(gaze.loss, q)
     assert [bool(gradient[:, :, head].any()) for head in range(4)] == [True, False, True, False]
@@ -87,6 +89,22 @@ def test_only_the_first_head_of_a_group_is_taught(batch: Batch) -> None:
 def test_without_a_known_place_there_is_nothing_to_learn(batch: Batch) -> None:
     length = batch.ids_BT.shape[1]
     batch.seen_BTT.zero_()
-    gaze = Gaze(batch, 0.0)
+    gaze = Gaze(batch, 0.0, nn.Linear(8, 2))
     gaze(LAYERS[0], torch.ones(2, length, 4, 8), torch.ones(2, length, 2, 8), torch.ones(2, length, 2, 8))
     assert float(gaze.loss) == 0.0
+
+
+def test_the_values_of_two_pictures_must_differ(tokenizer: Tokenizer) -> None:
+    turn = Turn("哪张里有苹果", ("红。",), ("红。",), pictures=2)
+    batch = collate([SampleBuilder(tokenizer, PLACES, Hearing("")).pictures([turn], random.Random(0))])
+    length = batch.ids_BT.shape[1]
+    q, k = torch.ones(1, length, 4, 2), torch.zeros(1, length, 2, 2)
+    alike = torch.ones(1, length, 2, 2)
+    apart = nn.functional.one_hot((batch.picture_BT - 1).clamp(min=0), 2).float()
+    apart = apart.unsqueeze(2).expand(-1, -1, 2, -1)
+    losses = []
+    for v in (alike, apart):
+        gaze = Gaze(batch, 0.0, nn.Identity())
+        gaze(LAYERS[-1], q, k, 20 * v)
+        losses.append(float(gaze.loss))
+    assert losses[0] - losses[1] == pytest.approx(math.log(2), abs=1e-3)
