@@ -10,6 +10,7 @@ import torch
 
 from services.llm.tokenizer import Tokenizer
 from training.alignment import Labels, WordList
+from training.collate import Batch, collate
 from training.data.asides import with_aside
 from training.data.dialogues import DialogueSource
 from training.data.hearing import Hearing
@@ -20,7 +21,7 @@ from training.data.questions import ask
 from training.data.scene_english import ask_scene_in_english
 from training.data.scene_questions import ask_scene
 from training.data.turns import Turn
-from training.samples import Batch, Sample, SampleBuilder, collate
+from training.samples import Sample, SampleBuilder
 from training.vision.features import VIEWS, open_features, open_scenes
 
 ENGLISH_SCENES = 0.15

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from services.llm.model.attention import DenseAttention
-from training.samples import Batch
+from training.collate import Batch
 
 LAYERS = (1, 2)
 

@@ -10,8 +10,9 @@ from services.llm.model.config import DecoderConfig
 from services.llm.model.decoder import Decoder
 from services.llm.model.fusion import GatingUnit
 from services.vision.model.native import VisionConfig, VisionEncoder
+from training.collate import Batch
 from training.gaze import Gaze
-from training.samples import IGNORE, Batch
+from training.samples import IGNORE
 from training.vision.stem_weights import load_lite2
 
 LABEL_SMOOTHING = 0.1

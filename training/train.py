@@ -1,7 +1,6 @@
 """The training loop: photos, scenes, speech and dialogues together, in stages, within a budget of minutes.
 
-The stem is frozen, then its last two stages move too, then it is frozen again while the rest settles. A
-checkpoint holds everything that the next run needs to go on; a run that is stopped loses at most
+A checkpoint holds everything that the next run needs to go on; a run that is stopped loses at most
 `SAVE_SECONDS`.
 """
 
@@ -9,7 +8,6 @@ import copy
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,10 +18,11 @@ from services.llm.model.config import DecoderConfig
 from services.llm.tokenizer import END, OBSERVATION, USER, Tokenizer
 from services.vision.model.native import VisionConfig
 from training.alignment import Aligner
-from training.batches import Batches, Mix, Step
+from training.batches import Batches, Step
 from training.model import JointModel
 from training.precision import multiplies_bfloat16
 from training.self_critical import SelfCritic
+from training.stages import CONTINUED, STAGES, StageRecipe
 from training.start import start_from
 from training.vision.features import FROZEN_STAGES
 
@@ -33,35 +32,6 @@ CLIP_NORM = 1.0
 WEIGHT_DECAY = 0.05
 ALIGNMENT = 0.3
 SAVE_SECONDS = 120
-BALANCED = Mix()
-BESIDE_THE_CRITIC = Mix(photos=4, scenes=7, pairs=4, labels=1, dialogues=5)  # so that nothing is forgotten
-SIGHT = Mix(photos=6, scenes=20, pairs=9, labels=1, dialogues=5)  # what is where, before how it is told
-
-
-@dataclass(frozen=True)
-class StageRecipe:
-    """What moves, and how fast."""
-
-    share: float  # of the budget
-    learning_rate: float
-    head_rate: float  # the ImageNet 1x1 convolution
-    stem_rate: float  # the stem's last stages; 0 keeps them frozen
-    dropout: float
-    critic: float = 0.0  # weight of the self-critical loss; 0 leaves it out
-    mix: Mix = BALANCED
-
-
-STAGES = (
-    StageRecipe(0.25, 1e-3, 1e-4, 0.0, 0.0),
-    StageRecipe(0.4, 8e-4, 1e-4, 2e-4, 0.1),
-    StageRecipe(0.1, 3e-4, 3e-5, 0.0, 0.1, mix=SIGHT),
-    StageRecipe(0.25, 1e-4, 1e-5, 0.0, 0.1, critic=2.0),
-)
-CONTINUED = (
-    StageRecipe(0.5, 7e-4, 1e-4, 0.0, 0.05, mix=SIGHT),
-    StageRecipe(0.1, 3e-4, 3e-5, 0.0, 0.1, mix=SIGHT),
-    StageRecipe(0.4, 1e-4, 1e-5, 0.0, 0.1, critic=2.0, mix=BESIDE_THE_CRITIC),
-)
 
 
 def text_config(tokenizer: Tokenizer) -> DecoderConfig:

@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from services.llm.tokenizer import END_IMAGE, Tokenizer
+from training.collate import Batch, collate
 from training.data.hearing import Hearing
 from training.data.turns import Turn
 from training.gaze import LAYERS, Gaze
-from training.samples import Batch, SampleBuilder, collate
+from training.samples import SampleBuilder
 
 PLACES = 9
 

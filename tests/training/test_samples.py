@@ -6,11 +6,12 @@ import torch
 
 from services.llm.model.fusion import NO_MODALITY
 from services.llm.tokenizer import ASSISTANT, END_THINK, THINK, USER, Tokenizer
+from training.collate import collate
 from training.data.dialogues import Dialogue
 from training.data.hearing import Hearing
 from training.data.turns import Turn
 from training.model import JointModel
-from training.samples import IGNORE, Sample, SampleBuilder, collate
+from training.samples import IGNORE, Sample, SampleBuilder
 
 TOKENS = 4  # of a tiny picture
 

@@ -9,11 +9,12 @@ import torch
 from services.llm.tokenizer import Tokenizer
 from training.alignment import ABSENT, PRESENT, UNKNOWN, Aligner
 from training.batches import Step
+from training.collate import collate
 from training.data.dialogues import Dialogue
 from training.data.hearing import Hearing
 from training.data.turns import Turn
 from training.model import JointModel
-from training.samples import SampleBuilder, collate
+from training.samples import SampleBuilder
 from training.train import Trainer
 
 
