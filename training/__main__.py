@@ -16,7 +16,7 @@ from training.data.questions import DESCRIBE, ask
 from training.data.scene_english import ask_scene_in_english
 from training.data.scene_questions import ask_scene
 from training.evaluate import evaluate
-from training.export import export
+from training.export import Part, export
 from training.tokenizer import build_tokenizer
 from training.train import train
 from training.vision.features import cache_features, cache_scenes, open_scenes
@@ -68,10 +68,12 @@ def train_command(
 def export_command(
     work: Work = WORK,
     bundle: Bundle = BUNDLE,
-    int8: Annotated[bool, typer.Option(help="Matrices in int8: half the size on disk.")] = False,
+    int8: Annotated[
+        list[Part] | None, typer.Option(help="A part whose matrices go in int8: half the size on disk.")
+    ] = None,
 ) -> None:
     """Writes the averaged weights as a bundle."""
-    export(work, bundle, int8=int8)
+    export(work, bundle, int8 or ())
 
 
 @app.command("eval")

@@ -1,6 +1,8 @@
 """Writes a trained model as the bundle that the services open."""
 
 import json
+from collections.abc import Collection
+from enum import StrEnum
 from pathlib import Path
 
 import torch
@@ -14,8 +16,15 @@ from training.projector import add_projector
 from training.train import text_config
 
 
-def export(work: Path, bundle: Path, *, int8: bool = False) -> None:
-    """Exports the averaged weights of `work/checkpoint.pt` in float16, or matrices in int8.
+class Part(StrEnum):
+    """What is exported; each is a folder of the bundle."""
+
+    VISION = "vision"
+    LLM = "llm"
+
+
+def export(work: Path, bundle: Path, int8: Collection[Part] = ()) -> None:
+    """Exports the averaged weights of `work/checkpoint.pt` in float16, the matrices of some parts in int8.
 
     Where the bundle has a recogniser, its table into the language model is written anew.
     """
@@ -25,15 +34,16 @@ def export(work: Path, bundle: Path, *, int8: bool = False) -> None:
         torch.load(work / "checkpoint.pt", map_location="cpu", weights_only=True)["average"]
     )
     fold_embed_scale(model)
-    _write(bundle / "vision", model.vision.state_dict(), model.vision.config.to_dict(), int8)
+    eyes = model.vision
+    _write(bundle / Part.VISION, eyes.state_dict(), eyes.config.to_dict(), int8=Part.VISION in int8)
     text = {
         f"model.{name}": tensor
         for name, tensor in model.decoder.state_dict().items()
         if name != "lm_head.weight"
     }
     text |= {f"gate.{name}": tensor for name, tensor in model.gate.state_dict().items()}
-    _write(bundle / "llm", text, model.decoder.config.to_dict(), int8)
-    (bundle / "llm" / "tokenizer.json").write_bytes((work / "tokenizer.json").read_bytes())
+    _write(bundle / Part.LLM, text, model.decoder.config.to_dict(), int8=Part.LLM in int8)
+    (bundle / Part.LLM / "tokenizer.json").write_bytes((work / "tokenizer.json").read_bytes())
     if (bundle / "speech").is_dir():
         add_projector(bundle)
 
@@ -46,7 +56,7 @@ def fold_embed_scale(model: JointModel) -> None:
     model.embed_scale = 1.0
 
 
-def _write(folder: Path, tensors: dict[str, torch.Tensor], config: dict[str, object], int8: bool) -> None:
+def _write(folder: Path, tensors: dict[str, torch.Tensor], config: dict[str, object], *, int8: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(folder / WEIGHTS, tensors, int8=int8)
     (folder / "config.json").write_text(

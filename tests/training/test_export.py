@@ -10,7 +10,7 @@ from services.llm.model.attention import DenseAttention, prefix_mask
 from services.llm.tokenizer import Tokenizer
 from services.vision.model.native import VisionConfig
 from services.vision.native import NativeCheckpoint
-from training.export import export, fold_embed_scale
+from training.export import Part, export, fold_embed_scale
 from training.model import JointModel
 from training.tokenizer import build_tokenizer
 from training.train import text_config
@@ -37,8 +37,8 @@ def test_int8_is_half_the_size_and_nearly_the_same_model(tmp_path: Path) -> None
     model = JointModel(VisionConfig(), text_config(tokenizer))
     torch.save({"average": model.state_dict()}, tmp_path / "checkpoint.pt")
     bundles = tmp_path / "half", tmp_path / "eighth"
-    for bundle, int8 in zip(bundles, (False, True), strict=True):
-        export(tmp_path, bundle, int8=int8)
+    for bundle, int8 in zip(bundles, ((), tuple(Part)), strict=True):
+        export(tmp_path, bundle, int8)
     for part in ("vision", "llm"):
         half, eighth = ((bundle / part / WEIGHTS).stat().st_size for bundle in bundles)
         assert 0.5 < eighth / half < 0.55
