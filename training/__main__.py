@@ -7,6 +7,7 @@ from typing import Annotated
 import torch
 import typer
 
+from training.average import average
 from training.contact_sheet import write_contact_sheet
 from training.data.dialogues import DialogueSource
 from training.data.icons import LICENCES
@@ -17,6 +18,7 @@ from training.data.scene_english import ask_scene_in_english
 from training.data.scene_questions import ask_scene
 from training.evaluate import evaluate
 from training.export import Part, export
+from training.stages import STAGES_OF, Recipe
 from training.tokenizer import build_tokenizer
 from training.train import train
 from training.vision.features import cache_features, cache_scenes, open_scenes
@@ -29,6 +31,9 @@ Data = Annotated[
 Icons = Annotated[Path | None, typer.Option(help="Packages of icons; DATA/icons if left out.")]
 Work = Annotated[Path, typer.Option(help="Where features and checkpoints are kept.")]
 Bundle = Annotated[Path, typer.Option(help="The bundle: one folder per service.")]
+Int8 = Annotated[
+    list[Part] | None, typer.Option(help="A part whose matrices go in int8: half the size on disk.")
+]
 
 WORK = Path("checkpoints")
 BUNDLE = Path("models/autoglm-mobile-tiny")
@@ -56,24 +61,41 @@ def train_command(
     minutes: Annotated[float, typer.Option(help="Budget; a checkpoint goes on where it stopped.")] = 90,
     seed: int = 0,
     start: Annotated[Path | None, typer.Option(help="A bundle whose weights to start from.")] = None,
+    recipe: Annotated[
+        Recipe | None, typer.Option(help="`whole`, or with --start `continued`, if left out.")
+    ] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves the choice to torch.")] = 0,
 ) -> None:
     """Trains on photos, scenes, speech and dialogues together."""
     if threads:
         torch.set_num_threads(threads)
-    train(data, work, minutes, seed, start)
+    chosen = recipe or (Recipe.CONTINUED if start else Recipe.WHOLE)
+    train(data, work, minutes, seed, start, STAGES_OF[chosen])
 
 
 @app.command("export")
 def export_command(
     work: Work = WORK,
     bundle: Bundle = BUNDLE,
-    int8: Annotated[
-        list[Part] | None, typer.Option(help="A part whose matrices go in int8: half the size on disk.")
-    ] = None,
+    int8: Int8 = None,
 ) -> None:
     """Writes the averaged weights as a bundle."""
     export(work, bundle, int8 or ())
+
+
+@app.command("average")
+def average_command(
+    bundles: Annotated[
+        list[Path], typer.Argument(help="Bundles that stem from the same weights.", exists=True)
+    ],
+    out: Annotated[Path, typer.Option(help="The bundle to write.")],
+    share: Annotated[
+        list[float] | None, typer.Option(help="What each counts, in their order; alike if left out.")
+    ] = None,
+    int8: Int8 = None,
+) -> None:
+    """Writes the mean of several trained bundles."""
+    average(bundles, share or [1.0] * len(bundles), out, int8 or ())
 
 
 @app.command("eval")

@@ -1,6 +1,8 @@
 """The stages of a training: what moves, how fast, and what is learned of."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from training.batches import Mix
 
@@ -22,8 +24,16 @@ class StageRecipe:
     mix: Mix = BALANCED
 
 
+class Recipe(StrEnum):
+    """What a training is for."""
+
+    WHOLE = "whole"
+    CONTINUED = "continued"
+    POLISHED = "polished"
+
+
 # The stem is frozen, then its last two stages move too, then it is frozen again while the rest settles.
-STAGES = (
+WHOLE = (
     StageRecipe(0.25, 1e-3, 1e-4, 0.0, 0.0),
     StageRecipe(0.4, 8e-4, 1e-4, 2e-4, 0.1),
     StageRecipe(0.1, 3e-4, 3e-5, 0.0, 0.1),
@@ -35,3 +45,10 @@ CONTINUED = (
     StageRecipe(0.1, 3e-4, 3e-5, 0.0, 0.1, mix=SIGHT),
     StageRecipe(0.4, 1e-4, 1e-5, 0.0, 0.1, critic=2.0, mix=BESIDE_THE_CRITIC),
 )
+# From a bundle that is a mean of others: what they disagreed on comes together again.
+POLISHED = (StageRecipe(1.0, 1.5e-4, 1e-5, 0.0, 0.1, critic=2.0, mix=BESIDE_THE_CRITIC),)
+STAGES_OF: Mapping[Recipe, Sequence[StageRecipe]] = {
+    Recipe.WHOLE: WHOLE,
+    Recipe.CONTINUED: CONTINUED,
+    Recipe.POLISHED: POLISHED,
+}

@@ -22,7 +22,7 @@ from training.batches import Batches, Step
 from training.model import JointModel
 from training.precision import multiplies_bfloat16
 from training.self_critical import SelfCritic
-from training.stages import CONTINUED, STAGES, StageRecipe
+from training.stages import WHOLE, StageRecipe
 from training.start import start_from
 from training.vision.features import FROZEN_STAGES
 
@@ -57,7 +57,7 @@ class Trainer:
         model: JointModel,
         checkpoint: Path,
         minutes: float,
-        stages: Sequence[StageRecipe] = STAGES,
+        stages: Sequence[StageRecipe] = WHOLE,
         aligner: Aligner | None = None,
         critic: SelfCritic | None = None,
     ):
@@ -203,7 +203,14 @@ class Trainer:
         )
 
 
-def train(data: Path, work: Path, minutes: float, seed: int, start: Path | None = None) -> None:
+def train(
+    data: Path,
+    work: Path,
+    minutes: float,
+    seed: int,
+    start: Path | None = None,
+    stages: Sequence[StageRecipe] = WHOLE,
+) -> None:
     """Trains from scratch, from the bundle `start`, or goes on from `work/checkpoint.pt`.
 
     On a GPU when there is one.
@@ -221,7 +228,6 @@ def train(data: Path, work: Path, minutes: float, seed: int, start: Path | None 
     batches = Batches(data, work / "features", tokenizer, tokens)
     aligner = Aligner(batches.words.words, tokenizer).to(device)
     critic = SelfCritic(batches.photos, batches.features, tokenizer, tokens, seed)
-    stages = CONTINUED if start else STAGES
     trainer = Trainer(model, work / "checkpoint.pt", minutes, stages, aligner, critic)
     if trainer.checkpoint.exists():
         trainer.resume()
