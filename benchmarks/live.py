@@ -20,7 +20,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.processes import cpu_seconds
 from benchmarks.report import Row, spread
 from benchmarks.spawn import spawned
-from cli.ports import pick_ports
+from cli.ports import HeldPorts
 from services.speech.audio import AudioFormat, read_clip
 
 CHUNK_S = 0.1
@@ -90,16 +90,17 @@ async def measure(service: Service, clips: Sequence[Path], streams: Sequence[int
 @contextmanager
 def speech_service(model: Path | None) -> Iterator[Service]:
     """A speech service of our own for the length of a block."""
-    [port] = pick_ports([0])
-    environment = {
-        "AUTOGLM_SPEECH__PORT": str(port),
-        "AUTOGLM_SPEECH__HEALTH_PORT": "0",
-        "AUTOGLM_SPEECH__METRICS_PORT": "null",
-        **({"AUTOGLM_SPEECH__MODEL": str(model)} if model else {}),
-    }
-    with spawned([sys.executable, "-m", "services.speech"], environment) as service:
-        service.wait_until(lambda: b"ready" in service.log.read_bytes(), START_TIMEOUT_S)
-        yield Service(f"127.0.0.1:{port}", service.process.pid)
+    with HeldPorts() as held:
+        [port] = held.pick([0])
+        environment = {
+            "AUTOGLM_SPEECH__PORT": str(port),
+            "AUTOGLM_SPEECH__HEALTH_PORT": "0",
+            "AUTOGLM_SPEECH__METRICS_PORT": "null",
+            **({"AUTOGLM_SPEECH__MODEL": str(model)} if model else {}),
+        }
+        with spawned([sys.executable, "-m", "services.speech"], environment) as service:
+            service.wait_until(lambda: b"ready" in service.log.read_bytes(), START_TIMEOUT_S)
+            yield Service(f"127.0.0.1:{port}", service.process.pid)
 
 
 async def _measure(

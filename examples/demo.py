@@ -16,6 +16,7 @@ from autoglm.speech.v1 import speech_pb2, speech_pb2_grpc
 from cli.bundle import BundleError, display_name
 from cli.client import Gateway, GatewayError, Message, audio_part, image_part, user_message
 from cli.log import MergedLog
+from cli.ports import HeldPorts
 from cli.supervisor import NAME, StartError, Supervisor
 from cli.topology import Options, Topology, plan
 from servicekit.channel import open_channel
@@ -47,10 +48,11 @@ async def main() -> int:
         stop.set()
 
     try:
-        topology = plan(Options(port=0))
-        print(f"Starting {display_name(topology.model)} ...", flush=True)
-        log = MergedLog([NAME, *topology.names], io.StringIO())  # kept quiet; an error quotes what matters
-        await Supervisor(topology.tiers, log).run(stop, on_ready)
+        with HeldPorts() as held:
+            topology = plan(Options(port=0), held)
+            print(f"Starting {display_name(topology.model)} ...", flush=True)
+            log = MergedLog([NAME, *topology.names], io.StringIO())  # quiet; an error quotes what matters
+            await Supervisor(topology.tiers, log).run(stop, on_ready)
     except (BundleError, SettingsError, StartError, GatewayError) as error:
         print(error, file=sys.stderr)
         return 1

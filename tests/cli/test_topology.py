@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from cli import topology as planning
 from cli.bundle import BundleError
 from cli.child import Program
-from cli.ports import LOOPBACK, pick_ports
+from cli.ports import LOOPBACK, HeldPorts, pick_ports
 from cli.serve import curl
-from cli.topology import Options, PortInUseError, Topology, plan, share_threads
+from cli.topology import Options, PortInUseError, Topology, share_threads
 from servicekit.settings import CONFIG_VARIABLE, SettingsError
 
 CONFIG = """
@@ -26,6 +27,11 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "config.yaml"
     path.write_text(CONFIG)
     return path
+
+
+def plan(options: Options) -> Topology:
+    with HeldPorts() as held:
+        return planning.plan(options, held)
 
 
 def program(topology: Topology, name: str) -> Program:
