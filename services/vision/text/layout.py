@@ -7,6 +7,7 @@ from typing import NamedTuple
 from PIL import Image
 
 TALL = 1.5  # a box this much higher than wide holds a line that runs downwards
+MAX_HEIGHT = 96  # of a cut-out line in pixels; recognisers look at half of that
 SAME_ROW = 0.5  # of a line's height, between the middles of two boxes side by side
 
 
@@ -61,7 +62,8 @@ def reading_order(quads: Iterable[Quad]) -> list[Quad]:
 
 def cut_out(image: Image.Image, quad: Quad) -> Image.Image:
     """The line straightened; one that runs downwards is laid on its side, as recognisers expect."""
-    size = max(1, round(quad.width)), max(1, round(quad.height))
+    scale = min(1, MAX_HEIGHT / max(1, min(quad.width, quad.height)))
+    size = max(1, round(scale * quad.width)), max(1, round(scale * quad.height))
     corners = (quad.x0, quad.y0, quad.x3, quad.y3, quad.x2, quad.y2, quad.x1, quad.y1)
     line = image.transform(size, Image.Transform.QUAD, corners, Image.Resampling.BICUBIC)
     return line.transpose(Image.Transpose.ROTATE_90) if size[1] >= TALL * size[0] else line

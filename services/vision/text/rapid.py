@@ -59,8 +59,8 @@ class RapidOCRModel:
         return (result.txts[0], float(result.scores[0])) if result.txts else ("", 0.0)
 
     def _run(self, image: Image.Image, **parts: bool) -> Any:
-        # A tenth of the weights that find lines are smaller than any normal number, which processors multiply so
-        # slowly that finding takes four times as long. This thread, whichever it is, takes them for zero.
+        # A tenth of the weights that find lines are smaller than any normal number. Processors multiply those
+        # so slowly that finding takes four times as long: this thread, whichever it is, takes them for zero.
         torch.set_flush_denormal(True)
         return self._engine(_bgr(image), use_cls=False, **parts)
 

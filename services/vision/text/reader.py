@@ -70,13 +70,18 @@ def read_text(model: TextModel, image: Image.Image, deadline: float = float("inf
     if time.monotonic() >= deadline:
         return Reading(complete=False)
     small = _bounded(image, SEEK_SIDE)
-    page = _bounded(image, READ_SIDE)
-    scale = image.width / page.width, image.height / page.height
     found = model.find(small)
-    if found and small.size != page.size:
-        enlarged = [quad.scaled(page.width / small.width, page.height / small.height) for quad in found]
+    if not found:
+        return Reading()
+    page = small
+    if max(image.size) > SEEK_SIDE:
+        enlarged = [quad.scaled(image.width / small.width, image.height / small.height) for quad in found]
         likeliest = sorted(enlarged, key=lambda quad: quad.width * quad.height, reverse=True)[:TRIED]
-        found = model.find(page) if any(_reads(model, page, quad) for quad in likeliest) else []
+        if not any(_reads(model, image, quad) for quad in likeliest):
+            return Reading()
+        page = _bounded(image, READ_SIDE)
+        found = model.find(page)
+    scale = image.width / page.width, image.height / page.height
     lines: list[Line] = []
     for quad in reading_order(found)[:MAX_LINES]:
         if time.monotonic() >= deadline:

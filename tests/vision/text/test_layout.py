@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from services.vision.text.layout import Quad, cut_out, reading_order
+from services.vision.text.layout import MAX_HEIGHT, Quad, cut_out, reading_order
 
 
 def box(x: float, y: float, width: float = 40, height: float = 10) -> Quad:
@@ -24,6 +24,12 @@ def test_a_line_is_cut_out_straight() -> None:
 
 def test_a_line_that_runs_downwards_is_laid_on_its_side() -> None:
     assert cut_out(Image.new("RGB", (100, 100)), box(10, 10, 12, 60)).size == (60, 12)
+
+
+def test_a_headline_is_cut_out_no_higher_than_it_need_be() -> None:
+    page = Image.new("RGB", (1000, 500))
+    assert cut_out(page, box(0, 0, 1000, 2 * MAX_HEIGHT)).size == (500, MAX_HEIGHT)
+    assert cut_out(page, box(0, 0, 2 * MAX_HEIGHT, 500)).size == (250, MAX_HEIGHT)
 
 
 def test_a_box_grows_with_its_picture() -> None:

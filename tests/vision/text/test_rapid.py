@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from services.vision.text.rapid import RapidOCRModel
@@ -40,3 +41,10 @@ def test_a_label_in_a_large_picture_is_read_and_placed(model: RapidOCRModel) -> 
 @pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
 def test_a_photo_without_text_gives_no_lines(model: RapidOCRModel, path: Path) -> None:
     assert read_text(model, Image.open(path).convert("RGB")).lines == ()
+
+
+def test_weights_too_small_to_be_normal_numbers_do_not_slow_it_down(model: RapidOCRModel) -> None:
+    torch.set_flush_denormal(False)
+    model.find(Image.new("RGB", (64, 64)))
+    assert torch.tensor(1e-40) * 1 == 0
+    torch.set_flush_denormal(False)
