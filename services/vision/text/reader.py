@@ -13,8 +13,8 @@ from PIL import Image
 
 from services.vision.text.layout import Quad, cut_out, reading_order
 
-# Sides in pixels. Searching 480 x 360 costs about 50 ms of one core, 960 x 720 five times as much, and reading
-# one find 20 ms.
+# Sides in pixels. Searching 480 x 360 costs about 50 ms of one core, 960 x 720 five times as much; reading a
+# find costs 20 ms.
 SEEK_SIDE = 480
 READ_SIDE = 960
 MIN_SIDE = 16
