@@ -1,5 +1,6 @@
 """The images, as far as they can be checked without building them: lint, entry points, what they hold."""
 
+import ast
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ DEPLOY = REPOSITORY / "deploy"
 LISTS = {name: "requirements-service.txt" for name in ("vision", "speech", "llm")} | {
     "gateway": "requirements-gateway.txt"
 }
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SITE_PACKAGES = sysconfig.get_path("purelib")
 # Imports a process where some packages are not installed.
 START = """
@@ -117,6 +119,34 @@ def installed(requirements: Path) -> set[str]:
     return found
 
 
+def pinned_text_packages() -> list[str]:
+    """Lines of what the text reader needs."""
+    lines = (REPOSITORY / "requirements-ocr.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if "==" in line]
+
+
+def imported_later(root: Path) -> set[str]:
+    """Top-level modules that the functions in a folder import when they are called."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in root.rglob("*.py")]
+    functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, FUNCTIONS)]
+    nodes = [node for function in functions for node in ast.walk(function)]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    return {name.partition(".")[0] for name in names}
+
+
+def lacking(target: str, root: Path, packages: set[str]) -> set[str]:
+    """Modules that functions in an image import and none of these packages brings."""
+    assemble(target, root)
+    brought = {
+        module
+        for module, names in packages_distributions().items()
+        if packages & set(map(canonicalize_name, names))
+    }
+    own = {"autoglm", *(path.name for path in root.iterdir())}
+    return imported_later(root) - sys.stdlib_module_names - brought - own
+
+
 def start(target: str, root: Path, packages: set[str]) -> str:
     """Imports a process in its image's folder, with no other packages than these; what it says of it."""
     assemble(target, root)
@@ -136,6 +166,19 @@ def start(target: str, root: Path, packages: set[str]) -> str:
 @pytest.mark.parametrize("target", PROCESSES)
 def test_an_image_holds_what_its_process_imports(target: str, tmp_path: Path) -> None:
     assert start(target, tmp_path, installed(DEPLOY / LISTS[target])) == ""
+
+
+@pytest.mark.parametrize("target", PROCESSES)
+def test_an_image_holds_what_its_process_may_import_later(target: str, tmp_path: Path) -> None:
+    packages = installed(DEPLOY / LISTS[target])
+    if target == "vision":
+        packages |= {Requirement(line.partition("#")[0]).name for line in pinned_text_packages()}
+    assert lacking(target, tmp_path, packages) == set()
+
+
+def test_a_package_missing_for_later_is_found(tmp_path: Path) -> None:
+    packages = installed(DEPLOY / LISTS["llm"]) - {"transformers"}
+    assert lacking("llm", tmp_path, packages) == {"transformers"}
 
 
 def test_a_package_missing_in_an_image_is_found(tmp_path: Path) -> None:
