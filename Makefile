@@ -46,7 +46,7 @@ run: setup ## serve on http://127.0.0.1:8000 (ARGS="--port 9000 ...")
 	@exec $(BIN)/autoglm serve $(ARGS)
 
 demo: setup ## start everything, ask about photos in writing and aloud, show answers and timings, stop
-	@exec $(BIN)/python examples/demo.py $(ARGS)
+	@exec $(BIN)/python examples/demo.py
 
 test: dev ## run the whole test suite (ARGS="-k name", JOBS=4)
 	@OMP_NUM_THREADS=1 $(BIN)/pytest --ignore tests/chaos -n $(JOBS) --dist loadfile $(ARGS)
