@@ -70,6 +70,8 @@ def train_command(
     if threads:
         torch.set_num_threads(threads)
     chosen = recipe or (Recipe.CONTINUED if start else Recipe.WHOLE)
+    if chosen is not Recipe.WHOLE and start is None:
+        raise typer.BadParameter(f"{chosen} goes on from a bundle: name it with --start")
     train(data, work, minutes, seed, start, STAGES_OF[chosen])
 
 

@@ -18,10 +18,13 @@ from training.projector import add_projector
 def average(bundles: Sequence[Path], shares: Sequence[float], out: Path, int8: Collection[Part] = ()) -> None:
     """Writes the mean of the bundles' encoders and backbones; all else is the first one's.
 
-    shares: what each counts, in proportion. ValueError where the bundles do not fit together.
+    shares: what each counts, in proportion. ValueError where the bundles do not fit together, or `out` is one
+    of them.
     """
-    if len(bundles) != len(shares) or sum(shares) <= 0:
-        raise ValueError("there must be one share for each bundle, and they must not add up to nothing")
+    if len(bundles) != len(shares) or not all(share > 0 for share in shares):
+        raise ValueError("there must be one share above nothing for each bundle")
+    if out.resolve() in {bundle.resolve() for bundle in bundles}:
+        raise ValueError("the mean must not overwrite a bundle that it is made of")
     if len({(bundle / "llm" / "tokenizer.json").read_bytes() for bundle in bundles}) > 1:
         raise ValueError("the bundles have different vocabularies")
     means = {part: _mean([bundle / part for bundle in bundles], shares) for part in Part}
@@ -34,7 +37,8 @@ def average(bundles: Sequence[Path], shares: Sequence[float], out: Path, int8: C
 
 def _mean(folders: Sequence[Path], shares: Sequence[float]) -> dict[str, torch.Tensor]:
     weights = [Shards.open(folder).read_all() for folder in folders]
-    if any(own.keys() != weights[0].keys() for own in weights):
+    shapes = [{name: tensor.shape for name, tensor in own.items()} for own in weights]
+    if any(own != shapes[0] for own in shapes):
         raise ValueError(f"{folders[0].name}/ differs in its tensors from bundle to bundle")
     total = sum(shares)
     return {

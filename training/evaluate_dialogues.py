@@ -1,8 +1,8 @@
 """Sixty scripted dialogues, checked by rule: who it is, small talk, memory, follow-ups about a picture.
 
 Written down before the training that they judge. No last question about who it is, what it was told or what
-it cannot know is drawn in training (a test holds that); greetings and the like are what people say, here and
-there.
+it cannot know is drawn in training; greetings, the colour of a plain picture and the like are what people
+say, here and there.
 """
 
 from collections.abc import Sequence

@@ -43,7 +43,7 @@ class Gaze:
         rows, heads = self._asks_BT.any(1), q_BTHK.shape[2] // k_BTGK.shape[2]
         q_RGTK = q_BTHK[rows, :, ::heads].transpose(1, 2)
         k_RGTK = k_BTGK[rows].transpose(1, 2)
-        scores = q_RGTK @ k_RGTK.transpose(-1, -2) * q_RGTK.shape[-1] ** -0.5
+        scores = (q_RGTK @ k_RGTK.transpose(-1, -2)).float() * q_RGTK.shape[-1] ** -0.5
         scores = scores.masked_fill(~self._batch.mask_BTT[rows].unsqueeze(1), -torch.inf)
         asks_RT = self._asks_BT[rows]
         seen_RTT = self._batch.seen_BTT[rows] | ~asks_RT.unsqueeze(-1)  # no row may be empty

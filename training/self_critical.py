@@ -153,7 +153,7 @@ class SelfCritic:
         mask[:length, :length] = mask_TT
         positions = torch.arange(total, device=x_RTD.device).expand(rows, -1)
         hidden = model.decoder(torch.cat((x_RTD, said), dim=1), positions, Growing(mask_TT=mask))
-        log_probs = model.decoder.logits(hidden[:, length - 1 :]).log_softmax(-1)
+        log_probs = model.decoder.logits(hidden[:, length - 1 :]).float().log_softmax(-1)
         return log_probs.gather(-1, drawn_RL.unsqueeze(-1)).squeeze(-1)
 
 

@@ -12,7 +12,7 @@ SIGHT = Mix(photos=6, scenes=20, pairs=9, labels=1, dialogues=5)  # what is wher
 
 
 @dataclass(frozen=True)
-class StageRecipe:
+class Stage:
     """What moves, and how fast."""
 
     share: float  # of the budget
@@ -34,20 +34,20 @@ class Recipe(StrEnum):
 
 # The stem is frozen, then its last two stages move too, then it is frozen again while the rest settles.
 WHOLE = (
-    StageRecipe(0.25, 1e-3, 1e-4, 0.0, 0.0),
-    StageRecipe(0.4, 8e-4, 1e-4, 2e-4, 0.1),
-    StageRecipe(0.1, 3e-4, 3e-5, 0.0, 0.1),
-    StageRecipe(0.25, 1e-4, 1e-5, 0.0, 0.1, critic=2.0),
+    Stage(0.25, 1e-3, 1e-4, 0.0, 0.0),
+    Stage(0.4, 8e-4, 1e-4, 2e-4, 0.1),
+    Stage(0.1, 3e-4, 3e-5, 0.0, 0.1),
+    Stage(0.25, 1e-4, 1e-5, 0.0, 0.1, critic=2.0),
 )
 # From a bundle: its stem stays as it is.
 CONTINUED = (
-    StageRecipe(0.5, 7e-4, 1e-4, 0.0, 0.05, mix=SIGHT),
-    StageRecipe(0.1, 3e-4, 3e-5, 0.0, 0.1, mix=SIGHT),
-    StageRecipe(0.4, 1e-4, 1e-5, 0.0, 0.1, critic=2.0, mix=BESIDE_THE_CRITIC),
+    Stage(0.5, 7e-4, 1e-4, 0.0, 0.05, mix=SIGHT),
+    Stage(0.1, 3e-4, 3e-5, 0.0, 0.1, mix=SIGHT),
+    Stage(0.4, 1e-4, 1e-5, 0.0, 0.1, critic=2.0, mix=BESIDE_THE_CRITIC),
 )
 # From a bundle that is a mean of others: what they disagreed on comes together again.
-POLISHED = (StageRecipe(1.0, 1.5e-4, 1e-5, 0.0, 0.1, critic=2.0, mix=BESIDE_THE_CRITIC),)
-STAGES_OF: Mapping[Recipe, Sequence[StageRecipe]] = {
+POLISHED = (Stage(1.0, 1.5e-4, 1e-5, 0.0, 0.1, critic=2.0, mix=BESIDE_THE_CRITIC),)
+STAGES_OF: Mapping[Recipe, Sequence[Stage]] = {
     Recipe.WHOLE: WHOLE,
     Recipe.CONTINUED: CONTINUED,
     Recipe.POLISHED: POLISHED,

@@ -22,7 +22,7 @@ from training.batches import Batches, Step
 from training.model import JointModel
 from training.precision import multiplies_bfloat16
 from training.self_critical import SelfCritic
-from training.stages import WHOLE, StageRecipe
+from training.stages import WHOLE, Stage
 from training.start import start_from
 from training.vision.features import FROZEN_STAGES
 
@@ -57,7 +57,7 @@ class Trainer:
         model: JointModel,
         checkpoint: Path,
         minutes: float,
-        stages: Sequence[StageRecipe] = WHOLE,
+        stages: Sequence[Stage] = WHOLE,
         aligner: Aligner | None = None,
         critic: SelfCritic | None = None,
     ):
@@ -76,7 +76,7 @@ class Trainer:
 
     def run(self, batches: Batches) -> None:
         """Trains until the budget is spent."""
-        batches.mix = self.recipe.mix
+        batches.mix = self.current.mix
         progress, saved = tqdm(desc="training", unit="step", mininterval=10), time.monotonic()
         last, loss_average = time.thread_time(), 0.0
         for step in batches:
@@ -93,7 +93,7 @@ class Trainer:
                 if self.stage + 1 == len(self.stages):
                     break
                 self.advance()
-                batches.mix = self.recipe.mix
+                batches.mix = self.current.mix
             if time.monotonic() - saved > SAVE_SECONDS:
                 self.save()
                 saved = time.monotonic()
@@ -112,6 +112,7 @@ class Trainer:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "aligner": self.aligner.state_dict() if self.aligner else {},
+            "shares": [stage.share for stage in self.stages],
             "stage": self.stage,
             "spent_s": self.spent_s,
             "step": self.step,
@@ -120,8 +121,10 @@ class Trainer:
         partial.replace(self.checkpoint)
 
     def resume(self) -> None:
-        """Goes on from the checkpoint."""
+        """Goes on from the checkpoint; ValueError where that was made by another recipe."""
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        if state["shares"] != [stage.share for stage in self.stages]:
+            raise ValueError(f"{self.checkpoint} is of another recipe; delete it to start anew")
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         if self.aligner:
@@ -131,11 +134,11 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
 
     @property
-    def recipe(self) -> StageRecipe:
+    def current(self) -> Stage:
         return self.stages[self.stage]
 
     def _progress(self) -> float:
-        return self.spent_s / (self.budget_s * self.recipe.share)
+        return self.spent_s / (self.budget_s * self.current.share)
 
     def learn(self, step: Step) -> float:
         """Descends once; the loss."""
@@ -160,17 +163,17 @@ class Trainer:
         return float(loss.detach())
 
     def _loss(self, step: Step) -> torch.Tensor:
-        model, recipe = self.model, self.recipe
-        with torch.set_grad_enabled(recipe.stem_rate > 0):
+        model, stage = self.model, self.current
+        with torch.set_grad_enabled(stage.stem_rate > 0):
             maps = step.maps.contiguous(memory_format=torch.channels_last)
             maps = model.vision.stem.resume(maps, FROZEN_STAGES)
         images_PMD = model.vision.embed_map(maps)
-        loss = model(images_PMD, step.batch, recipe.dropout)
+        loss = model(images_PMD, step.batch, stage.dropout)
         if self.aligner:
             aligned = self.aligner(images_PMD, model.decoder, step.at_P9W, step.anywhere_PW)
             loss = loss + ALIGNMENT * aligned
-        if recipe.critic and self.critic and self._to_judge:
-            loss = loss + recipe.critic * self._judge(self.critic, *next(self._to_judge))
+        if stage.critic and self.critic and self._to_judge:
+            loss = loss + stage.critic * self._judge(self.critic, *next(self._to_judge))
         return loss
 
     def _judge(self, critic: SelfCritic, maps: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
@@ -182,24 +185,24 @@ class Trainer:
         return loss
 
     def _optimizer(self) -> torch.optim.AdamW:
-        model, recipe = self.model, self.recipe
+        model, stage = self.model, self.current
         head = list(model.vision.head.parameters())
-        stem = list(model.vision.stem.stages[FROZEN_STAGES:].parameters()) if recipe.stem_rate else []
+        stem = list(model.vision.stem.stages[FROZEN_STAGES:].parameters()) if stage.stem_rate else []
         special = {id(p) for p in head} | {id(p) for p in model.vision.stem.parameters()}
         others = [p for p in model.parameters() if id(p) not in special]
         others += self.aligner.parameters() if self.aligner else ()
         groups = [
             {
                 "params": [p for p in others if p.ndim > 1],
-                "rate": recipe.learning_rate,
+                "rate": stage.learning_rate,
                 "weight_decay": WEIGHT_DECAY,
             },
-            {"params": [p for p in others if p.ndim <= 1], "rate": recipe.learning_rate, "weight_decay": 0.0},
-            {"params": head, "rate": recipe.head_rate, "weight_decay": 0.0},
-            {"params": stem, "rate": recipe.stem_rate, "weight_decay": 0.0},
+            {"params": [p for p in others if p.ndim <= 1], "rate": stage.learning_rate, "weight_decay": 0.0},
+            {"params": head, "rate": stage.head_rate, "weight_decay": 0.0},
+            {"params": stem, "rate": stage.stem_rate, "weight_decay": 0.0},
         ]
         return torch.optim.AdamW(
-            [g for g in groups if g["params"]], lr=recipe.learning_rate, betas=(0.9, 0.98)
+            [g for g in groups if g["params"]], lr=stage.learning_rate, betas=(0.9, 0.98)
         )
 
 
@@ -209,7 +212,7 @@ def train(
     minutes: float,
     seed: int,
     start: Path | None = None,
-    stages: Sequence[StageRecipe] = WHOLE,
+    stages: Sequence[Stage] = WHOLE,
 ) -> None:
     """Trains from scratch, from the bundle `start`, or goes on from `work/checkpoint.pt`.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from servicekit.shards import Shards
+from servicekit.shards import WEIGHTS, Shards
 from services.llm.tokenizer import Tokenizer
 from services.vision.model.native import VisionConfig
 from training.average import average
@@ -42,9 +42,32 @@ def test_the_mean_counts_each_bundle_by_its_share(bundles: list[Path], tmp_path:
             torch.testing.assert_close(tensor.float(), wanted, atol=2e-3, rtol=2e-3)
 
 
-def test_strangers_are_refused(bundles: list[Path], tmp_path: Path) -> None:
+def test_a_part_goes_in_int8_when_it_is_named(bundles: list[Path], tmp_path: Path) -> None:
+    average(bundles, (1, 1), tmp_path / "mean")
+    average(bundles, (1, 1), tmp_path / "small", int8=(Part.LLM,))
+    size = {
+        out: {part: (tmp_path / out / part / WEIGHTS).stat().st_size for part in Part}
+        for out in ("mean", "small")
+    }
+    assert size["small"][Part.LLM] < 0.7 * size["mean"][Part.LLM]
+    assert size["small"][Part.VISION] == size["mean"][Part.VISION]
+
+
+@pytest.mark.parametrize("shares", [(1,), (2, -1), (1, 0), (1, float("nan"))])
+def test_each_bundle_has_a_share_above_nothing(
+    bundles: list[Path], tmp_path: Path, shares: tuple[float, ...]
+) -> None:
     with pytest.raises(ValueError, match="share"):
-        average(bundles, (1,), tmp_path / "mean")
+        average(bundles, shares, tmp_path / "mean")
+    assert not (tmp_path / "mean").exists()
+
+
+def test_a_mean_does_not_overwrite_what_it_is_made_of(bundles: list[Path]) -> None:
+    with pytest.raises(ValueError, match="overwrite"):
+        average(bundles, (1, 1), bundles[0])
+
+
+def test_strangers_are_refused(bundles: list[Path], tmp_path: Path) -> None:
     (bundles[1] / "llm" / "tokenizer.json").write_text("{}")
     with pytest.raises(ValueError, match="vocabularies"):
         average(bundles, (1, 1), tmp_path / "mean")

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from services.llm.tokenizer import Tokenizer
+from training.__main__ import app
 from training.alignment import ABSENT, PRESENT, UNKNOWN, Aligner
 from training.batches import Step
 from training.collate import collate
@@ -15,6 +17,7 @@ from training.data.hearing import Hearing
 from training.data.turns import Turn
 from training.model import JointModel
 from training.samples import SampleBuilder
+from training.stages import POLISHED, STAGES_OF, Recipe
 from training.train import Trainer
 
 
@@ -74,6 +77,27 @@ def test_a_checkpoint_goes_on_where_it_stopped(
     torch.manual_seed(1)
     assert (again.spent_s, again.step) == (7.0, 1)
     assert again.learn(step) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(
+    model: JointModel, aligner: Aligner, tmp_path: Path
+) -> None:
+    Trainer(model, tmp_path / "checkpoint.pt", minutes=1, aligner=aligner).save()
+    other = Trainer(model, tmp_path / "checkpoint.pt", minutes=1, stages=POLISHED, aligner=aligner)
+    with pytest.raises(ValueError, match="another recipe"):
+        other.resume()
+
+
+@pytest.mark.parametrize("recipe", Recipe)
+def test_the_stages_of_a_recipe_share_the_whole_budget(recipe: Recipe) -> None:
+    assert sum(stage.share for stage in STAGES_OF[recipe]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("recipe", ["continued", "polished"])
+def test_a_recipe_that_goes_on_from_a_bundle_asks_for_it(recipe: str, tmp_path: Path) -> None:
+    asked = CliRunner().invoke(app, ["train", "--data", str(tmp_path), "--recipe", recipe])
+    assert asked.exit_code == 2
+    assert "--start" in asked.output
 
 
 def test_the_loss_falls(model: JointModel, aligner: Aligner, step: Step, tmp_path: Path) -> None:

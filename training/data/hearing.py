@@ -16,7 +16,7 @@ from pypinyin import Style, lazy_pinyin
 MISHEARD = (0.02, 0.08, 0.15, 0.3)  # share of the characters, one of these a question
 UNSURE = 0.25
 DROPPED = 0.1  # of the misheard ones
-HOMOPHONE, NEARLY = 0.6, 0.9  # of the other misheard ones, counted up; the rest is anything
+HOMOPHONE, NEARLY = 0.6, 0.9  # cumulative shares of the other misheard ones; above the last, anything
 _SPOKEN = re.compile(r"[\u4e00-\u9fff]")
 
 

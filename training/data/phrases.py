@@ -250,10 +250,9 @@ PICTURE_REQUESTS = (
     "这张图片里有什么？",
     "帮我看看这张照片",
 )
+TELLING_NAME_FIRST = ("我叫{x}", "我的名字是{x}", "我是{x}")
 TELLING_NAME = (
-    "我叫{x}",
-    "我的名字是{x}",
-    "我是{x}",
+    *TELLING_NAME_FIRST,
     "我叫{x}。",
     "大家都叫我{x}",
     "你可以叫我{x}",

@@ -68,7 +68,7 @@ _PACKAGE = "盒装食品"
 def ask(photo: Photo, rng: random.Random) -> list[Turn]:
     """A conversation about one photo, one to three turns."""
     turns = {"scene": _scene, "grocery": _grocery, "flower": _flower, "solid": _solid}[photo.kind](photo, rng)
-    if photo.kind != "scene" and len(turns) < 3 and rng.random() < NOTHING_SHARE:
+    if photo.kind in ("grocery", "solid") and len(turns) < 3 and rng.random() < NOTHING_SHARE:
         turns.append(ask_for_nothing(rng))
     return turns
 

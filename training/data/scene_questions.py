@@ -164,8 +164,8 @@ def want(scene: Scene, rng: random.Random) -> Turn:
     name = f"{wanted}的{thing.name}" if wanted else thing.name
     question = rng.choice(_WANT).format(x=name, m=thing.measure)
     said, thought = answer_want(scene, thing, wanted), want_thought(scene, thing, wanted)
-    seen_at = scene.places_of(thing, wanted)
-    return Turn(question, (said,), (thought,), seen_at=seen_at, shown=_shown(scene, thing) | _AT_PLACES)
+    shown = {phrase(group): group.places for group in scene.of(thing)} | _AT_PLACES
+    return Turn(question, (said,), (thought,), seen_at=scene.places_of(thing, wanted), shown=shown)
 
 
 def answer_want(scene: Scene, thing: Thing, wanted: str | None) -> str:

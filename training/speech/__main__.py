@@ -49,7 +49,9 @@ def train_command(
     minutes: Annotated[float, typer.Option(help="Budget; a checkpoint goes on where it stopped.")] = 60,
     seed: int = 0,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves the choice to torch.")] = 0,
-    afresh: Annotated[bool, typer.Option(help="Not from the branch that the bundle has.")] = True,
+    afresh: Annotated[
+        bool, typer.Option(help="Begin with a new branch; --no-afresh goes on from the bundle's.")
+    ] = True,
 ) -> None:
     """Trains the streaming branch on top of the bundle's recogniser."""
     if threads:

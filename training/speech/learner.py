@@ -146,5 +146,5 @@ def _reading_loss(
 def _ctc(logits_BSV: torch.Tensor, frames_B: torch.Tensor, ids: list[list[int]]) -> torch.Tensor:
     lengths = torch.tensor([len(text) for text in ids])
     targets = torch.tensor([character for text in ids for character in text])
-    logs_SBV = logits_BSV.log_softmax(-1).transpose(0, 1)
+    logs_SBV = logits_BSV.float().log_softmax(-1).transpose(0, 1)
     return F.ctc_loss(logs_SBV, targets, frames_B, lengths, blank=BOUNDARY, zero_infinity=True)

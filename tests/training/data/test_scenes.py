@@ -7,7 +7,7 @@ import pytest
 
 from tests.training.data.drawings import disc
 from training.data.icons import colour_of, tint
-from training.data.scene_questions import answer_want, ask_scene
+from training.data.scene_questions import answer_want, ask_scene, want
 from training.data.scenes import GRID, PLACES, SIDE, Group, Scene, SceneMaker
 from training.data.things import THINGS
 
@@ -61,6 +61,16 @@ def test_who_wants_one_of_two_is_asked_which() -> None:
     assert answer_want(scene, CAR, "蓝色") == "你指的是右下角那辆蓝色的汽车吗？"
     assert "左上角和右下角" in answer_want(scene, CAR, None)
     assert answer_want(scene, CAR, "绿色").startswith("图里没有绿色的汽车")
+
+
+def test_who_wants_one_of_two_colours_is_shown_that_one_alone() -> None:
+    scene = Scene((Group(CAR, "红色", (0,)), Group(CAR, "蓝色", (8,)), Group(DOG, None, (4,))))
+    turns = [want(scene, random.Random(seed)) for seed in range(100)]
+    asked = [turn for turn in turns if "蓝色的汽车" in turn.question]
+    assert asked
+    for turn in asked:
+        assert turn.seen_at == (8,)
+        assert CAR.name not in turn.shown, "the bare name would show both"
 
 
 def test_no_answer_names_what_is_not_there(maker: SceneMaker) -> None:

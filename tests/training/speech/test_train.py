@@ -101,6 +101,9 @@ def test_a_training_can_begin_where_the_branch_of_the_bundle_stands(
 ) -> None:
     train(data, made, bundle, tmp_path / "before", minutes=0.02, seed=0)
     before = load_branch(bundle, tmp_path / "before")
+    with torch.no_grad():  # so that nothing but the bundle can know it
+        torch.nn.init.normal_(before.head.weight)
+        before.prior_mean_M.add_(1)
     write_branch(bundle, before)
     train(data, made, bundle, tmp_path / "after", minutes=0.001, seed=0, afresh=False)
     after = load_branch(bundle, tmp_path / "after")
