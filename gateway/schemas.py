@@ -7,6 +7,8 @@ from pydantic_core import PydanticCustomError
 
 from gateway.errors import ApiError, invalid
 
+MAX_MESSAGES = 4096
+MAX_PARTS = 1024  # of a message
 INT32 = 2**31 - 1
 INT64 = 2**63 - 1
 
@@ -58,7 +60,7 @@ class Message(_Schema):
     """One turn; `content` is a string or a list of parts."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Any] | None = None
+    content: str | Annotated[list[Any], Field(max_length=MAX_PARTS)] | None = None
 
 
 class StreamOptions(_Schema):
@@ -87,7 +89,7 @@ class ChatRequest(Switches):
     """Body of POST /v1/chat/completions."""
 
     model: str = Field("", max_length=256)
-    messages: list[Message] = Field(min_length=1)
+    messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(None, ge=1, le=INT32)
@@ -173,7 +175,9 @@ def parse_part(raw: Any, param: str) -> Part:
 
 
 def _refusal(error: ValidationError, prefix: str = "") -> ApiError:
-    first = error.errors(include_url=False, include_context=False)[0]
+    errors = error.errors(include_url=False, include_context=False)
+    # A list that is too long is not told that it might have been a string.
+    first = next((one for one in errors if one["type"] == "too_long"), errors[0])
     if first["type"] == "json_invalid":
         return invalid("The body is not valid JSON.", None, "invalid_json")
     param, loc = prefix, first["loc"] or ((first["type"],) if first["type"] in _ACROSS_KEYS else ())

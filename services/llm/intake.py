@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
@@ -19,6 +20,8 @@ from services.llm.messages import Turn
 from services.llm.model.fusion import MessageGate
 from services.llm.prompt import Message, Prompt, Text
 from services.llm.settings import LLMSettings
+
+LONG_BYTES = 65_536  # of text: more is laid out beside the event loop
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,9 @@ class Intake:
         return self._media_slots if any(turn.media for turn in turns) else nullcontext()
 
     async def prepare(self, turns: Sequence[Turn], enable_thinking: bool | None) -> Prepared:
-        """Fetches the media and lays the conversation out."""
+        """Fetches the media and lays the conversation out, unless it is surely too long."""
+        written = sum(len(p.text.encode()) for turn in turns for p in turn.parts if isinstance(p, Text))
+        self._refuse_hopeless(len(turns) + written // self._backbone.chat.longest_token)
         started = time.monotonic()
         contents = [part for turn in turns for part in turn.media]
         media = await self._library.fetch(contents)
@@ -62,8 +67,9 @@ class Intake:
             Message(turn.role, tuple(p if isinstance(p, Text) else next(placed).part for p in turn.parts))
             for turn in turns
         ]
+        lay_out = partial(self._backbone.chat.lay_out, conversation, enable_thinking=enable_thinking)
         try:
-            prompt = self._backbone.chat.lay_out(conversation, enable_thinking=enable_thinking)
+            prompt = lay_out() if written < LONG_BYTES else await asyncio.to_thread(lay_out)
         except ChatError as error:
             raise InvalidArgument("CONVERSATION_UNSUPPORTED", str(error), field="messages") from error
         return Prepared(prompt, media, fetched - started, time.monotonic() - fetched)
@@ -78,6 +84,15 @@ class Intake:
                 field="messages",
             )
         return replace(sampling, max_tokens=min(sampling.max_tokens, left))
+
+    def _refuse_hopeless(self, tokens: int) -> None:
+        """Before tokens are counted, which takes seconds for megabytes."""
+        if tokens > self.max_context:
+            raise InvalidArgument(
+                "CONTEXT_TOO_LONG",
+                f"The conversation takes at least {tokens} of {self.max_context} tokens.",
+                field="messages",
+            )
 
     async def stage(
         self, generator: Generator, prepared: Prepared, stack: AsyncExitStack

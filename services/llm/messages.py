@@ -53,10 +53,14 @@ class Turn:
         return tuple(part for part in self.parts if isinstance(part, MediaContent))
 
 
-def read_turns(messages: Sequence[llm_pb2.ChatMessage]) -> list[Turn]:
-    """Raises InvalidArgument MESSAGES_EMPTY, ROLE_INVALID, CONTENT_EMPTY, CONTENT_UNSUPPORTED."""
+def read_turns(messages: Sequence[llm_pb2.ChatMessage], max_parts: int) -> list[Turn]:
+    """Raises InvalidArgument, for parts that are more than tokens could be, or do not make a conversation."""
     if not messages:
         raise InvalidArgument("MESSAGES_EMPTY", "A conversation has at least one message.", field="messages")
+    if sum(max(1, len(message.parts)) for message in messages) > max_parts:
+        raise InvalidArgument(
+            "CONTEXT_TOO_LONG", f"The conversation has more than {max_parts} parts.", field="messages"
+        )
     return [_turn(message, f"messages[{index}]") for index, message in enumerate(messages)]
 
 

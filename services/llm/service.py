@@ -73,7 +73,7 @@ class LLMServicer(llm_pb2_grpc.LLMServiceServicer):
         """Answers a conversation."""
         arrival = time.monotonic()
         sampling = messages.read_sampling(request.sampling, self._backbone.sampling)
-        turns = messages.read_turns(request.messages)
+        turns = messages.read_turns(request.messages, self._intake.max_context)
         generator = await self._backbone.load()
         async with AsyncExitStack() as stack:
             try:
@@ -110,7 +110,7 @@ class LLMServicer(llm_pb2_grpc.LLMServiceServicer):
 
     async def Tokenize(self, request: llm_pb2.TokenizeRequest, context: Context) -> llm_pb2.TokenizeResponse:
         """Lists the tokens of a conversation."""
-        turns = messages.read_turns(request.messages)
+        turns = messages.read_turns(request.messages, self._intake.max_context)
         async with self._intake.slot(turns):
             prepared = await self._intake.prepare(turns, messages.read_thinking(request))
         return llm_pb2.TokenizeResponse(token_ids=prepared.prompt.token_ids)

@@ -40,6 +40,7 @@ class Tokenizer:
         self._special = {name: self._id_of(name) for name in SPECIAL_TOKENS}
         self._special_ids = frozenset(self._special.values())
         self._bytes = [self._token_bytes(i) for i in range(self.vocab_size)]
+        self.longest_token = max(map(len, self._bytes))
 
     @property
     def vocab_size(self) -> int:
@@ -61,7 +62,9 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of plain text; what looks like a special token stays text."""
-        return list(self._inner.encode(text, add_special_tokens=False).ids)
+        # A batch of one: unlike `encode`, it lets other threads run meanwhile.
+        [encoding] = self._inner.encode_batch_fast([text], add_special_tokens=False)
+        return list(encoding.ids)
 
     def bytes_of(self, token_id: int) -> bytes:
         """UTF-8 bytes a token stands for: part of a character, one, or several. Empty for special tokens."""

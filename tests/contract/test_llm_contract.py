@@ -147,6 +147,9 @@ async def test_a_lazy_service_is_ready_before_it_is_loaded(start_llm: StartLLM) 
             "messages[0].parts[0]",
         ),
         ([user(text("a" * 600))], "CONTEXT_TOO_LONG", "messages"),
+        ([user(text("a" * 6_000_000))], "CONTEXT_TOO_LONG", "messages"),
+        ([user(text("a"))] * 100_000, "CONTEXT_TOO_LONG", "messages"),
+        ([user(*[text("a")] * 100_000)], "CONTEXT_TOO_LONG", "messages"),
         (
             [user(llm_pb2.ContentPart(audio=llm_pb2.AudioPart(data=b"RIFF")))],
             "MODALITY_UNSUPPORTED",

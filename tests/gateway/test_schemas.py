@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import ApiError
-from gateway.schemas import AudioPart, ImagePart, TextPart, parse_part, parse_request
+from gateway.schemas import MAX_MESSAGES, MAX_PARTS, AudioPart, ImagePart, TextPart, parse_part, parse_request
 
 MESSAGES = [{"role": "user", "content": "你好"}]
 
@@ -31,6 +31,8 @@ WRONG = [
     ("messages[0].role", "tool", {"messages": [{"role": "tool", "content": "1"}]}),
     ("messages[0].role", "no role", {"messages": [{"content": "1"}]}),
     ("messages[1].content", "an object", {"messages": [*MESSAGES, {"role": "user", "content": {}}]}),
+    ("messages", "too many", {"messages": MESSAGES * (MAX_MESSAGES + 1)}),
+    ("messages[0].content", "too many", {"messages": [{"role": "user", "content": [{}] * (MAX_PARTS + 1)}]}),
     ("stream", "yes"),
     ("stream_options", True),
     ("stream_options.include_usage", "an integer", {"stream_options": {"include_usage": 1}}),

@@ -11,7 +11,9 @@ from services.llm.backbone import LazyBackbone
 from services.llm.engine.request import SamplingParams
 from services.llm.intake import Intake
 from services.llm.media.connect import connect
+from services.llm.media.library import MediaContent
 from services.llm.messages import Turn
+from services.llm.model.fusion import Modality
 from services.llm.prompt import Role, Text
 from services.llm.settings import LLMSettings
 from tests.bundles import write_llm_bundle
@@ -41,6 +43,15 @@ async def test_an_answer_is_cut_to_what_the_conversation_leaves_of_the_context(i
 
 
 async def test_a_conversation_that_leaves_nothing_is_refused(intake: Intake) -> None:
-    long = await intake.prepare([Turn(Role.USER, (Text("你好" * 30),))], None)
+    long = await intake.prepare([Turn(Role.USER, (Text("你" * 39),))], None)
     with pytest.raises(InvalidArgument, match=r"takes \d+ of 40 tokens"):
         intake.fit(SamplingParams(), long.prompt)
+
+
+async def test_a_conversation_that_is_surely_too_long_is_refused_before_its_tokens_are_counted(
+    intake: Intake,
+) -> None:
+    seen = MediaContent(Modality.IMAGE, b"no picture", "messages[0].parts[0]")
+    with pytest.raises(InvalidArgument, match=r"takes at least \d+ of 40 tokens") as refused:
+        await intake.prepare([Turn(Role.USER, (seen, Text("你" * 3_000_000)))], None)
+    assert refused.value.reason == "CONTEXT_TOO_LONG"

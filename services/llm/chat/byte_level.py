@@ -38,6 +38,8 @@ class ByteLevelTokenizer:
         self._added = {int(token["id"]): str(name) for name, token in added.items()}
         self._inner = tokenizers.Tokenizer.from_str(json.dumps(raw))
         self._inner.encode_special_tokens = True
+        names = self._inner.get_vocab()  # one character a byte, but for added tokens
+        self.longest_token = max(map(len, (*names, *map(str.encode, added))))
 
     @property
     def vocab_size(self) -> int:
@@ -56,7 +58,9 @@ class ByteLevelTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text; what looks like a control token stays text."""
-        return list(self._inner.encode(text, add_special_tokens=False).ids)
+        # A batch of one: unlike `encode`, it lets other threads run meanwhile.
+        [encoding] = self._inner.encode_batch_fast([text], add_special_tokens=False)
+        return list(encoding.ids)
 
     def bytes_of(self, token_id: int) -> bytes:
         """UTF-8 bytes a token adds to the answer; empty for special tokens."""

@@ -18,6 +18,10 @@ class ChatFormat(Protocol):
     def vocab_size(self) -> int: ...
 
     @property
+    def longest_token(self) -> int:
+        """UTF-8 bytes that a token stands for at most."""
+
+    @property
     def marks(self) -> Mapping[int, Mark]:
         """Tokens that lead from content to reasoning and back."""
 

@@ -38,6 +38,10 @@ class PublishedChat:
         return self._tokenizer.vocab_size
 
     @property
+    def longest_token(self) -> int:
+        return self._tokenizer.longest_token
+
+    @property
     def marks(self) -> Mapping[int, Mark]:
         return self._tokenizer.marks
 

@@ -63,3 +63,8 @@ def test_a_tokenizer_of_another_kind_is_refused(tmp_path: Path) -> None:
     write_native_tokenizer(tmp_path / "tokenizer.json")
     with pytest.raises(ValueError, match="no byte-level"):
         ByteLevelTokenizer(tmp_path / "tokenizer.json")
+
+
+def test_no_token_stands_for_more_bytes_than_the_longest(tokenizer: ByteLevelTokenizer) -> None:
+    lengths = [len(tokenizer.name_of(token_id)) for token_id in range(tokenizer.vocab_size)]
+    assert tokenizer.longest_token == max(lengths)
