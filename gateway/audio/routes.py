@@ -24,7 +24,12 @@ from gateway.settings import GatewaySettings
 from gateway.speech import Heard, Listening, SpeechModel, Transcript
 from servicekit.errors import ServiceError
 
-_PARAMS = {"audio": "file", "language_code": "language", "config.language_code": "language"}
+_PARAMS = {
+    "audio": "file",
+    "format.sample_rate_hertz": "file",
+    "format.channel_count": "file",
+    "language_code": "language",
+}
 _REFUSED = {
     "translations": "Speech is not translated; /v1/audio/transcriptions writes down what is said.",
     "speech": "Speech is heard here, not spoken.",
@@ -97,13 +102,11 @@ async def _heard(
 ) -> AsyncGenerator[dict[str, Any], None]:
     """OpenAI's events of a transcription; the last one has the whole text."""
     language, phrases = language_code(form.language, "language"), _phrases(form)
-    clip = await asyncio.to_thread(Clip, upload.audio)
+    clip = await asyncio.to_thread(Clip, upload.audio, model.max_duration_s)
     listening = Listening(clip.format, language, phrases)
     text, deltas, index = "", Deltas(), 0
     try:
-        async with aclosing(
-            clients.speech.listen(listening, clip.pieces(model.max_duration_s), timeout_s)
-        ) as events:
+        async with aclosing(clients.speech.listen(listening, clip.pieces(), timeout_s)) as events:
             async for event in events:
                 if not isinstance(event, Heard):
                     continue
@@ -143,6 +146,6 @@ def _phrases(form: TranscriptionForm) -> tuple[str, ...]:
 
 def _named(error: ServiceError) -> ApiError:
     """A service's error in the words of the form."""
-    field = error.field or ""
-    param = "prompt" if field.startswith(("phrases", "config.phrases")) else _PARAMS.get(field)
+    field = (error.field or "").removeprefix("config.")
+    param = "prompt" if field.startswith("phrases") else _PARAMS.get(field)
     return from_service(error, param)

@@ -30,7 +30,7 @@ async def read_upload(request: Request, bodies: BodyReader, max_bytes: int) -> A
 
     ApiError 400 for another form than one with a file, 413 before more than `max_bytes` are kept.
     """
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
         raise invalid("Send multipart/form-data with a file.", "file", "invalid_content_type")
     async with bodies.parts(request, max_bytes + FORM_BYTES) as parts:
         parser = MultiPartParser(
@@ -41,6 +41,8 @@ async def read_upload(request: Request, bodies: BodyReader, max_bytes: int) -> A
             form = await parser.parse()
         except MultiPartException as error:
             raise invalid(f"The form cannot be read: {error.message}", None, "invalid_form") from error
+        except (LookupError, UnicodeError) as error:
+            raise invalid("The form's charset is not known.", None, "invalid_form") from error
         try:
             yield await _upload(list(form.multi_items()), max_bytes)
         finally:

@@ -13,9 +13,9 @@ import numpy as np
 import soundfile
 from av.container import InputContainer
 
+from servicekit.audio_files import ends_early, wav_data
+
 BLOCK_FRAMES = 65_536
-STREAMED = 0x7FFFFFFF
-"""Lengths from here on are no lengths: whoever wrote the header did not know."""
 
 # (offset, signature, demuxer)
 _FFMPEG = (
@@ -58,7 +58,7 @@ class AudioFile(Protocol):
 
 def open_container(data: bytes) -> AudioFile:
     """The file's reader; raises UnreadableError or TruncatedError, here or while its blocks are read."""
-    if _ends_early(data):
+    if ends_early(data):
         raise TruncatedError
     try:
         return _SoundFile(_with_length(data))
@@ -109,45 +109,9 @@ class _FFmpegFile:
             raise UnreadableError from error
 
 
-def _ends_early(data: bytes) -> bool:
-    """True when a file lacks an end that its format promises."""
-    if data.startswith(b"RIFF") and data[8:12] == b"WAVE":
-        return _wav_ends_early(data)
-    return data.startswith(b"OggS") and _ogg_ends_early(data)
-
-
-def _wav_ends_early(data: bytes) -> bool:
-    """True when the data chunk announces more than there is. A stream's 0 or 2^32 - 1 announces nothing."""
-    at = _wav_data(data)
-    if at is None:
-        return True
-    size = int.from_bytes(data[at - 4 : at], "little")
-    return size < STREAMED and at + size > len(data)
-
-
 def _with_length(data: bytes) -> bytes:
     """A WAV file that was streamed says 0 for its length; soundfile would believe it."""
-    at = _wav_data(data) if data.startswith(b"RIFF") else None
+    at = wav_data(data) if data.startswith(b"RIFF") else None
     if at is None or any(data[at - 4 : at]):
         return data
     return data[: at - 4] + (len(data) - at).to_bytes(4, "little") + data[at:]
-
-
-def _wav_data(data: bytes) -> int | None:
-    """Where the samples of a WAV file begin; None when there are none."""
-    at = 12
-    while at + 8 <= len(data):
-        size = int.from_bytes(data[at + 4 : at + 8], "little")
-        if data[at : at + 4] == b"data":
-            return at + 8
-        at += 8 + size + size % 2
-    return None
-
-
-def _ogg_ends_early(data: bytes) -> bool:
-    """True unless the last page is whole and says that it ends the stream (RFC 3533)."""
-    last = data.rfind(b"OggS")
-    if len(data) < last + 27:
-        return True
-    lengths = data[last + 27 : last + 27 + data[last + 26]]
-    return not data[last + 5] & 0x04 or len(data) < last + 27 + len(lengths) + sum(lengths)

@@ -20,6 +20,7 @@ from tests.gateway.scripted_speech import MODEL, ScriptedSpeech, ends, hears, se
 
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
 RATE = 16_000
+FIELD = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nx\r\n--b--\r\n'
 
 
 def clip(seconds: float = 1.0, rate: int = RATE, container: str = "wav", codec: str = "pcm_s16le") -> bytes:
@@ -201,6 +202,9 @@ async def test_what_cannot_be_done_is_named(
     [
         (b"#EXTM3U\nfile:///etc/passwd", "AUDIO_UNSUPPORTED"),
         (b"RIFF" + bytes(60), "AUDIO_UNREADABLE"),
+        (clip()[:-2000], "AUDIO_TRUNCATED"),
+        (clip(container="ogg", codec="libopus", rate=48_000)[:-500], "AUDIO_TRUNCATED"),
+        (clip(61), "AUDIO_TOO_LONG"),
         (b"\xff\xfb" + b"text posing as sound" * 9, "AUDIO_UNREADABLE"),
     ],
 )
@@ -208,6 +212,21 @@ async def test_a_stream_of_no_audio_is_refused(audio: bytes, code: str, hearing_
     response = await upload(hearing_gateway, audio, stream="true")
     error = response.json()["error"]
     assert (response.status_code, error["code"], error["param"]) == (400, code, "file")
+
+
+async def test_a_clip_that_says_it_is_too_long_is_not_heard_first(
+    speech: ScriptedSpeech, hearing_gateway: Gateway
+) -> None:
+    await upload(hearing_gateway, clip(61), stream="true")
+    assert speech.streams == []
+
+
+async def test_a_stream_of_next_to_nothing_is_too_short(
+    speech: ScriptedSpeech, hearing_gateway: Gateway
+) -> None:
+    speech.will()
+    response = await upload(hearing_gateway, clip(0.05), stream="true")
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "AUDIO_TOO_SHORT")
 
 
 async def test_a_service_that_refuses_a_clip_blames_the_file(
@@ -272,6 +291,9 @@ async def test_a_file_beyond_the_limit_is_refused(speech: ScriptedSpeech, narrow
     ("headers", "body", "code"),
     [
         ({"content-type": "application/json"}, b"{}", "invalid_content_type"),
+        ({"content-type": "multipart/form-datax; boundary=b"}, b"--b--", "invalid_content_type"),
+        ({"content-type": "Multipart/Form-Data; boundary=b"}, b"--b--", "missing_required_parameter"),
+        ({"content-type": "multipart/form-data; boundary=b; charset=undefined"}, FIELD, "invalid_form"),
         ({"content-type": "multipart/form-data"}, b"{}", "invalid_form"),
         ({"content-type": "multipart/form-data; boundary=b"}, b"nonsense", "invalid_form"),
         ({"content-type": "multipart/form-data; boundary=b"}, b"--b--", "missing_required_parameter"),
