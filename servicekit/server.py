@@ -234,6 +234,8 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         ("grpc.so_reuseport", 0),
+        # A window that grows with the line would take in minutes of a live stream before anybody hears them.
+        ("grpc.http2.bdp_probe", 0),
         # Callers look around again from time to time, or a new replica would never hear of them.
         ("grpc.max_connection_age_ms", 300_000),
         ("grpc.keepalive_permit_without_calls", 1),

@@ -7,11 +7,12 @@ from contextlib import aclosing
 import structlog
 
 from gateway.errors import ApiError, from_service, unforeseen
-from gateway.realtime.buffer import SampleBuffer
+from gateway.realtime.buffer import SAMPLE_BYTES, SampleBuffer
 from gateway.speech import Event, Listening, SpeechClient
 from servicekit.errors import ServiceError
 
-MAX_WAITING = 4  # appends; then the client is read no further until the service has caught up
+PIECE_S = 0.25
+MAX_WAITING = 4  # pieces; then the client is read no further until the service has caught up
 PATIENCE_S = 15.0
 
 log = structlog.get_logger("realtime")
@@ -23,6 +24,7 @@ class Hearing:
     def __init__(self, speech: SpeechClient, listening: Listening, buffer_s: float, timeout_s: float):
         self.buffer = SampleBuffer(listening.format.rate, buffer_s)
         self._speech, self._listening, self._timeout_s = speech, listening, timeout_s
+        self._piece = SAMPLE_BYTES * int(PIECE_S * listening.format.rate)
         self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_WAITING)
         self._task: asyncio.Task[None] | None = None
 
@@ -36,8 +38,10 @@ class Hearing:
 
     async def append(self, samples: bytes) -> None:
         """Waits while the service is behind. Raises ApiError 504 when it does not catch up."""
-        self.buffer.append(samples)
-        await self._put(samples)
+        for start in range(0, len(samples), self._piece):
+            piece = samples[start : start + self._piece]
+            self.buffer.append(piece)
+            await self._put(piece)
 
     async def finish(self) -> None:
         """No more samples come; what was heard until now becomes final."""

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from autoglm.speech.v1 import speech_pb2 as pb
+from autoglm.speech.v1 import speech_pb2_grpc as pb_grpc
 from servicekit import server as server_module
 from servicekit.channel import open_channel
 from servicekit.server import LIVENESS, WHOLE_PROCESS, RunningServer, running
@@ -15,6 +18,7 @@ from servicekit.settings import ServerSettings, SettingsError
 from tests.servicekit.echo import CALLS, NAME, SETTINGS, Echo, service
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
+LIVE_MINUTE = 60 * 24_000 * 2  # bytes of 16-bit samples
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
@@ -55,6 +59,24 @@ async def test_stopping_lets_a_running_call_finish_while_not_ready_but_alive() -
         echo.release.set()
         assert await running_call
         await stopping
+
+
+async def test_a_stream_that_is_not_read_waits_at_the_client() -> None:
+    echo = Echo()
+    async with (
+        running(service(echo), SETTINGS) as server,
+        open_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        call = pb_grpc.SpeechServiceStub(channel).StreamTranscribe()
+        await call.write(pb.StreamTranscribeRequest(audio=b"wait"))
+        await echo.started.wait()
+        sent = 0
+        with suppress(TimeoutError):
+            while sent < LIVE_MINUTE:
+                await asyncio.wait_for(call.write(pb.StreamTranscribeRequest(audio=bytes(12_000))), 0.5)
+                sent += 12_000
+        assert sent < LIVE_MINUTE / 10
+        call.cancel()
 
 
 async def test_a_call_that_outlasts_the_drain_is_cut_off() -> None:
