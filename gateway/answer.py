@@ -76,7 +76,7 @@ class Answer:
     @property
     def completion(self) -> dict[str, Any]:
         """The whole `chat.completion`."""
-        message: dict[str, Any] = {"role": "assistant", "content": "".join(self._content)}
+        message: dict[str, Any] = {"role": "assistant", "content": "".join(self._content), "refusal": None}
         if self._splits:
             reasoning = "".join(self._reasoning) or None
             message |= {"reasoning_content": reasoning, "reasoning": reasoning}

@@ -57,7 +57,7 @@ def create_router(clients: Clients, settings: GatewaySettings, bodies: BodyReade
 
     @router.get("/v1/models/{name:path}", summary="Describe the served model")
     async def model_by_name(name: str) -> dict[str, Any]:
-        return _card(await _model(name))
+        return _card(await _model(name)) if name else await models()
 
     @router.get("/health/live", summary="The gateway runs")
     async def live() -> dict[str, str]:
@@ -116,16 +116,17 @@ async def _stream(
     first: llm_pb2.GenerateResponse, events: Events, answer: Answer, *, include_usage: bool
 ) -> AsyncGenerator[bytes, None]:
     """Chunks and [DONE]; a stream that fails ends with an error object instead."""
+    unused = {"usage": None} if include_usage else {}  # OpenAI's chunks have the key from the first one on
     with STREAMS.track_inprogress():
         try:
-            yield sse.event(answer.first_chunk)
+            yield sse.event(unused | answer.first_chunk)
             if piece := answer.push(first):
-                yield sse.event(answer.chunk(piece))
+                yield sse.event(unused | answer.chunk(piece))
             async for event in events:
                 if piece := answer.push(event):
-                    yield sse.event(answer.chunk(piece))
+                    yield sse.event(unused | answer.chunk(piece))
             for chunk in answer.last_chunks(include_usage=include_usage):
-                yield sse.event(chunk)
+                yield sse.event(unused | chunk)
             _count(answer)
             yield sse.DONE
         except ApiError as error:

@@ -1,5 +1,6 @@
 """The HTTP server around the app: says where it can be reached, drains, and lets the process exit 0."""
 
+import logging
 import math
 import socket
 from types import FrameType
@@ -14,6 +15,11 @@ from servicekit.settings import SettingsError
 from servicekit.tls import https_context
 
 log = structlog.get_logger("gateway")
+
+
+def _is_meant(record: logging.LogRecord) -> bool:
+    """False for what uvicorn says of every WebSocket that was refused, rightly, with an HTTP status."""
+    return "without completing handshake" not in record.getMessage()
 
 
 class Server(uvicorn.Server):
@@ -34,6 +40,7 @@ class Server(uvicorn.Server):
             ssl_context_factory=(lambda *_: https.get()) if https else None,
         )
         super().__init__(config)
+        logging.getLogger("uvicorn.error").addFilter(_is_meant)
 
     @property
     def url(self) -> str:

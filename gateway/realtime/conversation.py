@@ -53,6 +53,12 @@ class Item:
         return [file for file in files if file]
 
     @property
+    def nbytes(self) -> int:
+        """Of media and text."""
+        written = sum(len(part.text.encode()) for part in self.parts if isinstance(part, Text))
+        return written + sum(map(len, self.media))
+
+    @property
     def shown(self) -> dict[str, Any]:
         """As the client sees it, without the bytes of its media."""
         return {
@@ -75,8 +81,8 @@ class Item:
 class Conversation:
     """Items in order. Whoever adds one says afterwards which old ones had to go (`trim`)."""
 
-    def __init__(self, max_items: int, max_media: int, max_media_bytes: int):
-        self._max_items, self._max_media, self._max_media_bytes = max_items, max_media, max_media_bytes
+    def __init__(self, max_items: int, max_media: int, max_bytes: int):
+        self._max_items, self._max_media, self._max_bytes = max_items, max_media, max_bytes
         self._items: list[Item] = []
 
     def __iter__(self) -> Iterator[Item]:
@@ -103,9 +109,9 @@ class Conversation:
             raise invalid(f"There is an item {item.id!r} already.", "item.id", "item_exists")
         if not self._fits([item]):
             raise invalid(
-                f"At most {self._max_media} pictures and clips of {self._max_media_bytes} bytes are taken.",
+                f"At most {self._max_media} pictures and clips, and {self._max_bytes} bytes, are taken.",
                 "item.content",
-                "too_many_media",
+                "item_too_large",
             )
         place = len(self._items)
         if after == "root":
@@ -138,9 +144,8 @@ class Conversation:
         return [item.id for item in gone]
 
     def _fits(self, items: Sequence[Item]) -> bool:
-        media = [file for item in items for file in item.media]
         return (
             len(items) <= self._max_items
-            and len(media) <= self._max_media
-            and sum(map(len, media)) <= self._max_media_bytes
+            and sum(len(item.media) for item in items) <= self._max_media
+            and sum(item.nbytes for item in items) <= self._max_bytes
         )

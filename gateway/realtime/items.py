@@ -26,6 +26,8 @@ def to_item(new: NewItem, config: SessionConfig, settings: GatewaySettings) -> I
                 f"What a {new.role} says is of type {', '.join(_TAKEN[new.role])}.", f"{param}.type"
             )
         parts.append(_part(content, param, config, settings))
+    if new.role == "user" and not any(part.text if isinstance(part, Text) else part for part in parts):
+        raise invalid("A user's item has content.", "item.content", "content_empty")
     return Item(new.id or new_id("item"), new.role, parts)
 
 

@@ -52,13 +52,15 @@ class Microphone:
             raise too_long(self._settings.max_realtime_turn_s)
         await hearing.append(samples)
 
-    async def commit(self) -> None:
+    async def commit(self, event_id: str | None) -> None:
         """Ends what is buffered. Raises ApiError 400 when that is nothing."""
         hearing, turns = self._hearing, self._turns
         if hearing is None:
             raise nothing_said()
         self._let_go(hearing)
         self._flushing.add(hearing)
+        if turns:
+            turns.commit(event_id)
         if isinstance(turns, CommittedTurn):
             self._listener.on_commit(turns.turn)
         await hearing.finish()
@@ -106,11 +108,10 @@ class Microphone:
         async def on_end(failure: ApiError | None) -> None:
             if hearing is self._hearing:
                 self._let_go(hearing)
-            was_committed = hearing in self._flushing
             self._flushing.discard(hearing)
             if failure:
                 self._outbox.error(failure)
-            turns.end(failure, was_committed=was_committed)
+            turns.end(failure)
 
         self._hearing, self._turns = hearing, turns
         hearing.start(turns.take, on_end)

@@ -45,6 +45,7 @@ class Response:
         self._item = Item(new_id("item"), "assistant", [], "in_progress")
         self._text = ""
         self._begun = False
+        self._places: dict[str, str] = {}
         self._why: Reason = "client_cancelled"
         self._task = asyncio.create_task(self._run())
 
@@ -90,7 +91,7 @@ class Response:
             except ServiceError as error:
                 gone = self._conversation.forget_oldest_turn() if error.reason == "CONTEXT_TOO_LONG" else []
                 if not gone:
-                    raise from_service(error, None) from error
+                    raise self._named(error) from error
                 for item_id in gone:
                     self._outbox.emit("conversation.item.deleted", item_id=item_id)
 
@@ -100,17 +101,23 @@ class Response:
                 if isinstance(part, Speech):
                     await part.heard.wait()
         instructions = self._params.instructions
-        request = llm_pb2.GenerateRequest(
-            messages=_messages(
-                self._config.instructions if instructions is None else instructions, list(self._conversation)
-            )
+        messages, self._places = _messages(
+            self._config.instructions if instructions is None else instructions, list(self._conversation)
         )
+        request = llm_pb2.GenerateRequest(messages=messages)
         limit = self._params.max_output_tokens or self._config.max_output_tokens
         if limit != "inf":
             request.sampling.max_tokens = limit
         async with aclosing(self._llm.generate(request)) as events:
             async for event in events:
                 yield event
+
+    def _named(self, error: ServiceError) -> ApiError:
+        """The error, told of the item that is at fault, so that the client can delete it."""
+        refusal = from_service(error, None)
+        if place := self._places.get(error.field or ""):
+            refusal.message += f" It is {place}."
+        return refusal
 
     def _say(self, text: str) -> None:
         if text and not self._begun:
@@ -180,18 +187,26 @@ class Response:
         }
 
 
-def _messages(instructions: str, items: Sequence[Item]) -> list[llm_pb2.ChatMessage]:
-    """Neighbours of one role become one message, so that a picture and the question about it meet."""
+def _messages(instructions: str, items: Sequence[Item]) -> tuple[list[llm_pb2.ChatMessage], dict[str, str]]:
+    """Neighbours of one role become one message, so that a picture and the question about it meet.
+
+    With it, what each field of the contract is to the client.
+    """
     messages: list[llm_pb2.ChatMessage] = []
+    places: dict[str, str] = {}
     if instructions:
         parts = [llm_pb2.ContentPart(text=instructions)]
         messages.append(llm_pb2.ChatMessage(role=llm_pb2.ROLE_SYSTEM, parts=parts))
     for item in items:
-        parts = [_content(part) for part in item.parts if not isinstance(part, Speech) or part.clip]
-        if not messages or messages[-1].role != _ROLES[item.role]:
-            messages.append(llm_pb2.ChatMessage(role=_ROLES[item.role]))
-        messages[-1].parts.extend(parts)
-    return [message for message in messages if message.parts]
+        for index, part in enumerate(item.parts):
+            if isinstance(part, Speech) and not part.clip:
+                continue
+            if not messages or messages[-1].role != _ROLES[item.role]:
+                messages.append(llm_pb2.ChatMessage(role=_ROLES[item.role]))
+            place = f"content[{index}] of the item {item.id}"
+            places[f"messages[{len(messages) - 1}].parts[{len(messages[-1].parts)}]"] = place
+            messages[-1].parts.append(_content(part))
+    return messages, places
 
 
 def _content(part: Part) -> llm_pb2.ContentPart:

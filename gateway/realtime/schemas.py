@@ -108,6 +108,7 @@ class ClientEvent(_Schema):
     """An event without further content."""
 
     type: str
+    event_id: str | None = None
 
 
 class SessionUpdate(ClientEvent):
@@ -147,15 +148,21 @@ class ResponseCancel(ClientEvent):
     response_id: Id | None = None
 
 
-_WHY_NOT = {
+_OF_ANSWERS = {
     "output_modalities": 'Answers are text: output_modalities is ["text"].',
     "tools": "Tools are not called.",
-    "include": "Nothing can be included: log probabilities are not given.",
     "prompt": "Stored prompts are not known here.",
-    "noise_reduction": "Noise is not reduced.",
-    "idle_timeout_ms": "The server does not speak up by itself.",
-    "input": "A response answers the conversation; other input is not taken.",
 }
+_WHY_NOT = {f"{where}.{name}": why for where in ("session", "response") for name, why in _OF_ANSWERS.items()}
+_WHY_NOT |= {
+    "response.input": "A response answers the conversation; other input is not taken.",
+    "session.include": "Nothing can be included: log probabilities are not given.",
+    "session.audio.input.format.rate": "audio/pcm comes at 24000 Hz; G.711 has a rate of its own.",
+    "session.audio.input.noise_reduction": "Noise is not reduced.",
+    "session.audio.input.turn_detection.type": "Turns end with silence: server_vad, or null.",
+    "session.audio.input.turn_detection.idle_timeout_ms": "The server does not speak up by itself.",
+}
+_BRANCHES = ("str", "int")  # how pydantic names some branches of a union; others are no names at all
 
 
 def parse(schema: type[M], raw: Any, prefix: str = "") -> M:
@@ -166,7 +173,10 @@ def parse(schema: type[M], raw: Any, prefix: str = "") -> M:
         first = error.errors(include_url=False, include_context=False)[0]
         param = prefix
         for step in first["loc"]:
-            param += f"[{step}]" if isinstance(step, int) else f".{step}" if param else step
-        named = [_WHY_NOT[step] for step in map(str, first["loc"]) if step in _WHY_NOT]
+            if isinstance(step, int):
+                param += f"[{step}]"
+            elif step.isidentifier() and step not in _BRANCHES:
+                param += f".{step}" if param else step
+        message = _WHY_NOT.get(param.partition("[")[0], first["msg"] + ".")
         code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
-        raise invalid(named[-1] if named else first["msg"] + ".", param or None, code) from error
+        raise invalid(message, param or None, code) from error

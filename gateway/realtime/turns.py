@@ -30,6 +30,14 @@ class Turn:
         return cls(Item(new_id("item"), "user", [speech]), speech)
 
 
+@dataclass
+class Commit:
+    """A client's own end of what is buffered, and whether a turn was found since."""
+
+    event_id: str | None
+    found: bool = False
+
+
 class Scribe:
     """Tells the client what is written down; silent when transcription is off."""
 
@@ -75,7 +83,7 @@ class DetectedTurns:
         self._outbox, self._scribe = outbox, scribe
         self._on_begin, self._on_turn = on_begin, on_turn
         self._turns: deque[Turn] = deque()
-        self._count = 0
+        self._committed: Commit | None = None
 
     @property
     def is_speaking(self) -> bool:
@@ -100,13 +108,17 @@ class DetectedTurns:
         if event.segment:
             await self._close(turn, event, event.segment)
 
-    def end(self, failure: ApiError | None, *, was_committed: bool) -> None:
+    def commit(self, event_id: str | None) -> None:
+        """The client ends what is buffered, before silence does."""
+        self._committed = Commit(event_id)
+
+    def end(self, failure: ApiError | None) -> None:
         """The stream is over: nothing more comes of what has begun."""
         for turn in self._turns:
             self._scribe.fail(turn, failure or nothing_said())
         self._turns.clear()
-        if was_committed and not failure and not self._count:
-            self._outbox.error(nothing_said())
+        if self._committed and not failure and not self._committed.found:
+            self._outbox.error(nothing_said(), self._committed.event_id)
 
     async def _begin(self, at_s: float) -> None:
         turn = Turn.new()
@@ -137,7 +149,8 @@ class DetectedTurns:
             return
         turn.speech.clip, turn.speech.transcript = clip, heard.text
         turn.speech.heard.set()
-        self._count += 1
+        if self._committed:
+            self._committed.found = True
         await self._on_turn(turn)
         self._scribe.complete(turn, segment.end_s - segment.start_s)
 
@@ -157,6 +170,7 @@ class CommittedTurn:
         self._hearing, self._scribe = hearing, scribe
         self._finals: list[Heard] = []
         self._index = 0
+        self._was_committed = False
 
     async def take(self, event: Event) -> None:
         """One event of the stream."""
@@ -173,10 +187,14 @@ class CommittedTurn:
         """A turn has begun with the first sample."""
         return True
 
-    def end(self, failure: ApiError | None, *, was_committed: bool) -> None:
+    def commit(self, event_id: str | None) -> None:
+        """The client has said all of it."""
+        self._was_committed = True
+
+    def end(self, failure: ApiError | None) -> None:
         """The stream is over: the clip goes from the first sound to the last. An answer may wait for it."""
         speech = self.turn.speech
-        if failure or not was_committed:
+        if failure or not self._was_committed:
             self._scribe.fail(self.turn, failure or nothing_said())
         else:
             segments = [final.segment for final in self._finals if final.segment]

@@ -80,7 +80,7 @@ def test_thoughts_go_where_the_truth_table_says(
     deltas: list[dict[str, str]],
 ) -> None:
     answer, pushed = answer_to([*events, finish()], splits=splits)
-    assert answer.completion["choices"][0]["message"] == {"role": "assistant"} | message
+    assert answer.completion["choices"][0]["message"] == {"role": "assistant", "refusal": None} | message
     assert pushed == deltas
 
 

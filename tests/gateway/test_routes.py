@@ -66,11 +66,12 @@ async def test_a_stream_is_not_held_back_by_anyone_between(gateway: Gateway) -> 
 
 
 async def test_the_usage_of_a_stream_comes_last_when_asked_for(gateway: Gateway) -> None:
-    *_, usage, done = await gateway.events(stream_options={"include_usage": True})
+    *chunks, usage, done = await gateway.events(stream_options={"include_usage": True})
     assert done == "[DONE]"
     assert isinstance(usage, dict)
     assert usage["choices"] == []
     assert usage["usage"]["total_tokens"] == 12
+    assert all(isinstance(chunk, dict) and chunk["usage"] is None for chunk in chunks)
 
 
 async def test_pieces_arrive_as_they_are_said(llm: ScriptedLLM, gateway: Gateway) -> None:
@@ -97,6 +98,7 @@ async def test_thoughts_are_split_off_when_asked(stream: bool, llm: ScriptedLLM,
         assert message == {
             "role": "assistant",
             "content": "红",
+            "refusal": None,
             "reasoning_content": "看",
             "reasoning": "看",
         }
@@ -195,6 +197,7 @@ async def test_another_model_is_a_404(llm: ScriptedLLM, gateway: Gateway) -> Non
 async def test_the_model_is_listed_and_described(gateway: Gateway) -> None:
     (card,) = (await gateway.http.get("/v1/models")).json()["data"]
     assert (card["id"], card["object"], card["max_model_len"]) == (MODEL, "model", 512)
+    assert (await gateway.http.get("/v1/models/")).json()["data"] == [card]
     assert (await gateway.http.get(f"/v1/models/{MODEL}")).json() == card
     assert (await gateway.http.get("/v1/models/autoglm")).json() == card
     missing = await gateway.http.get("/v1/models/THUDM/glm-4")

@@ -59,6 +59,13 @@ MISTAKES = {
         "item.content[0].type",
     ),
     "a function call": ({"type": "conversation.item.create", "item": {"type": "function_call"}}, None, None),
+    "half a character": ('{"type": "nope", "event_id": "\\ud800"}', "invalid_json", None),
+    "nothing written": (
+        create(content=[{"type": "input_text", "text": ""}]),
+        "content_empty",
+        "item.content",
+    ),
+    "no tokens": (update(max_output_tokens=0), "invalid_value", "session.max_output_tokens"),
     "spoken answers": (update(output_modalities=["audio"]), "invalid_value", "session.output_modalities[0]"),
     "tools": (update(tools=[{"type": "function"}]), "invalid_value", "session.tools"),
     "another language": (
@@ -100,6 +107,25 @@ async def test_every_mistake_is_named_and_the_session_goes_on(hearing_gateway: G
         assert (await client.next())["error"]["code"] == "invalid_json"
         await client.send("session.update", session={}, event_id="last")
         assert (await client.next())["type"] == "session.updated"
+
+
+REASONS = {
+    "audio/pcm comes at 24000 Hz": {"format": {"type": "audio/pcm", "rate": 16_000}},
+    "Turns end with silence": {"turn_detection": {"type": "semantic_vad"}},
+    "Input should be 'audio/pcm'": {"format": {"type": "audio/opus"}},
+    "greater than or equal to 100": {"turn_detection": {"type": "server_vad", "silence_duration_ms": 50}},
+    "at most 4096 characters": {"transcription": {"prompt": "x" * 5000}},
+    "Noise is not reduced": {"noise_reduction": {"type": "near_field"}},
+}
+
+
+@pytest.mark.parametrize(("reason", "value"), REASONS.items(), ids=REASONS)
+async def test_a_wrong_setting_is_told_what_is_wrong_with_it(
+    reason: str, value: dict[str, Any], hearing_gateway: Gateway
+) -> None:
+    async with connected(hearing_gateway) as client:
+        await client.send("session.update", session={"audio": {"input": value}})
+        assert reason in (await client.until("error"))["error"]["message"]
 
 
 async def test_random_events_never_end_or_hang_a_session(hearing_gateway: Gateway) -> None:

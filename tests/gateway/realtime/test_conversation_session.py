@@ -230,6 +230,33 @@ async def test_an_answer_that_fails_says_why(
     assert "secret" not in str(client.seen)
 
 
+async def test_a_part_that_cannot_be_read_is_told_by_its_item(
+    llm: ScriptedLLM, hearing_gateway: Gateway
+) -> None:
+    llm.will(InvalidArgument("IMAGE_UNREADABLE", "No picture.", field="messages[0].parts[2]"))
+    async with connected(hearing_gateway) as client:
+        await write(client, text("看"), id="first")
+        await write(client, text("这"), {"type": "input_image", "image_url": PICTURE}, id="second")
+        await client.send("response.create")
+        error = (await client.until("response.done"))["response"]["status_details"]["error"]
+    assert error["code"] == "IMAGE_UNREADABLE"
+    assert error["message"] == "No picture. It is content[1] of the item second."
+
+
+async def test_text_counts_among_what_a_conversation_may_hold(
+    speech: ScriptedSpeech, start_gateway: StartGateway
+) -> None:
+    async with (
+        start_gateway(speech_target=f"127.0.0.1:{speech.port}", max_body_bytes=1024) as gateway,
+        connected(gateway) as client,
+    ):
+        for name in ("one", "two"):
+            await write(client, text("x" * 600), id=name)
+        assert (await client.until("conversation.item.deleted"))["item_id"] == "one"
+        await write(client, text("x" * 1200))
+        assert (await client.until("error"))["error"]["code"] == "item_too_large"
+
+
 async def test_an_answer_cut_by_its_limit_is_incomplete(llm: ScriptedLLM, hearing_gateway: Gateway) -> None:
     llm.will(said("红"), finish(llm_pb2.FINISH_REASON_LENGTH))
     async with connected(hearing_gateway) as client:

@@ -182,3 +182,13 @@ async def test_a_transcription_session_gives_no_answers(llm: ScriptedLLM, hearin
         await client.speak(1.1)
         await client.until(COMPLETED)
     assert llm.requests == []
+
+
+async def test_a_commit_after_a_turn_that_finds_nothing_more_is_answered(hearing_gateway: Gateway) -> None:
+    async with connected(hearing_gateway, "?intent=transcription") as client:
+        await client.speak(1.1)
+        await client.until("conversation.item.input_audio_transcription.completed")
+        await client.append(bytes(48_000))
+        await client.send("input_audio_buffer.commit", event_id="mine")
+        error = (await client.until("error"))["error"]
+    assert (error["code"], error["event_id"]) == ("input_audio_buffer_commit_empty", "mine")
