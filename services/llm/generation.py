@@ -37,6 +37,10 @@ class Finish:
     total_seconds: float
 
 
+class NotFiniteError(ValueError):
+    """Embeddings that are no numbers once they are weighed; cached, they would spoil everybody's answers."""
+
+
 class Generator:
     """A loaded backbone that answers."""
 
@@ -72,7 +76,10 @@ class Generator:
     async def embed(
         self, prompt: Prompt, media: Sequence[torch.Tensor]
     ) -> tuple[torch.Tensor | None, list[MessageGate]]:
-        """Puts the media's embeddings into their spans and weighs them; text alone needs no embedding."""
+        """Puts the media's embeddings into their spans and weighs them; text alone needs no embedding.
+
+        Raises NotFiniteError.
+        """
         if not prompt.spans:
             last = max((piece.message for piece in prompt.pieces), default=0)
             return None, [MessageGate(last, TEXT_ALONE)] if self._backbone.gate else []
@@ -117,7 +124,10 @@ class Generator:
         x_TD = decoder.embed(torch.tensor(prompt.token_ids, device=device))
         for span, embedding_TD in zip(prompt.spans, media, strict=True):
             x_TD[span.start : span.end] = embedding_TD.to(x_TD)
-        return x_TD, fuse(self._backbone.gate, x_TD, prompt.pieces)
+        gates = fuse(self._backbone.gate, x_TD, prompt.pieces)
+        if not x_TD.isfinite().all():
+            raise NotFiniteError
+        return x_TD, gates
 
     def _publish(self, events: list[Event]) -> None:
         """On the engine's thread: one hand-over per step, whatever the batch."""

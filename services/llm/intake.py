@@ -14,7 +14,7 @@ from services.llm.backbone import LazyBackbone
 from services.llm.budget import ByteBudget
 from services.llm.chat.format import ChatError
 from services.llm.engine.request import SamplingParams
-from services.llm.generation import Generator
+from services.llm.generation import Generator, NotFiniteError
 from services.llm.media.library import Embedded, MediaLibrary
 from services.llm.messages import Turn
 from services.llm.model.fusion import MessageGate
@@ -105,4 +105,9 @@ class Intake:
             )
         await stack.enter_async_context(self._staging.hold(size))
         spans_TD = [one.embedding_TD for one in prepared.media if not isinstance(one.part, Text)]
-        return await generator.embed(prepared.prompt, spans_TD)
+        try:
+            return await generator.embed(prepared.prompt, spans_TD)
+        except NotFiniteError as error:
+            raise InvalidArgument(
+                "EMBEDDING_NOT_FINITE", "An embedding is too large to be weighed.", field="messages"
+            ) from error

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from autoglm.llm.v1 import llm_pb2
 from servicekit.errors import DeadlineExceeded, Internal, InvalidArgument, Unavailable
 from services.llm.chat.format import ChatFormat
@@ -32,7 +34,7 @@ RANGES = {
     "top_p": (0.0, 1.0),
     "top_k": (0, 2**31 - 1),
     "max_tokens": (1, 2**31 - 1),
-    "repetition_penalty": (0.01, 10.0),
+    "repetition_penalty": (float(np.float32(0.01)), 10.0),  # as the contract's float holds it
     "frequency_penalty": (-2.0, 2.0),
     "presence_penalty": (-2.0, 2.0),
     "top_logprobs": (0, 20),
@@ -70,7 +72,7 @@ def read_sampling(params: llm_pb2.SamplingParams, defaults: SamplingParams) -> S
     for name, value in given.items():
         low, high = RANGES[name]
         if not low <= value <= high:
-            raise _out_of_range(name, f"{name} lies between {low} and {high}.")
+            raise _out_of_range(name, f"{name} lies between {low:g} and {high:g}.")
     if len(params.stop) > MAX_STOPS or not all(params.stop):
         raise _out_of_range("stop", f"At most {MAX_STOPS} stop strings are taken, none of them empty.")
     seed = params.seed if params.HasField("seed") else None

@@ -119,7 +119,11 @@ class LLMServicer(llm_pb2_grpc.LLMServiceServicer):
         self, request: llm_pb2.DetokenizeRequest, context: Context
     ) -> llm_pb2.DetokenizeResponse:
         """Turns tokens back into text; special tokens have none."""
-        chat = self._backbone.chat
+        chat, most = self._backbone.chat, self._intake.max_context
+        if len(request.token_ids) > most:
+            raise InvalidArgument(
+                "PARAMETER_OUT_OF_RANGE", f"At most {most} tokens are taken.", field="token_ids"
+            )
         for index, token_id in enumerate(request.token_ids):
             if not 0 <= token_id < chat.vocab_size:
                 raise InvalidArgument(

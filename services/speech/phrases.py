@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class _Node:
+    complete: bool = False
     earned: float = 0.0
     """Boosts that are lost when the phrase breaks off here."""
     following: dict[int, int] = field(default_factory=dict)
@@ -52,22 +53,25 @@ class PhraseMachine:
 
     def _add(self, ids: Sequence[int], boost: float) -> None:
         node = 0
-        for place, character in enumerate(ids):
+        for character in ids:
             current = self._nodes[node]
             if character not in current.following:
                 current.following[character] = len(self._nodes)
-                self._nodes.append(_Node(earned=current.earned + boost))
+                self._nodes.append(_Node())
             current.boosts[character] = max(boost, current.boosts.get(character, boost))
             node = current.following[character]
-            if place == len(ids) - 1:
-                self._nodes[node].earned = 0.0
+        self._nodes[node].complete = True
 
     def _link(self) -> None:
-        layer = list(self._nodes[0].following.values())
+        """Once all phrases are there: their order makes no difference."""
+        layer = [0]
         while layer:
             deeper = []
             for node in layer:
-                for character, target in self._nodes[node].following.items():
-                    self._nodes[target].fallback = self.advance(self._nodes[node].fallback, character)
+                current = self._nodes[node]
+                for character, target in current.following.items():
+                    ahead = self._nodes[target]
+                    ahead.earned = 0.0 if ahead.complete else current.earned + current.boosts[character]
+                    ahead.fallback = self.advance(current.fallback, character) if node else 0
                     deeper.append(target)
             layer = deeper

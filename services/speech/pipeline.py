@@ -1,6 +1,7 @@
 """The way of a clip: cache, or decode, cut into utterances and recognise, once however many ask for it."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,8 @@ from servicekit.cache import CountedCache
 from servicekit.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from servicekit.flights import SingleFlight
 from services.speech import metrics
-from services.speech.audio import AudioFormat, Clip, read_clip
+from services.speech.audio import AudioFormat, Clip, check_format, read_clip
+from services.speech.audio import Encoding as AudioEncoding
 from services.speech.digests import clip_digest
 from services.speech.encoding import Encoding
 from services.speech.phrases import PhraseMachine
@@ -108,6 +110,8 @@ class Pipeline:
                 "PROJECTOR_MISSING", "This recogniser has no way into a language model; it can transcribe."
             )
         self._check_size(data)
+        if layout.encoding is not AudioEncoding.CONTAINER:
+            check_format(layout)
         digest = await asyncio.to_thread(clip_digest, data, layout)
         encoding = self._cache.get(digest)
         if encoding is not None:
@@ -137,7 +141,7 @@ class Pipeline:
     async def warm_up(self) -> None:
         """Decodes a second of noise and hears it; when loading is left to first use, decodes only."""
         noise = np.random.default_rng(0).normal(0, 0.1, self._rate).astype(np.float32)
-        await self._in_thread(self._find_utterances, Clip(noise, self._rate))
+        await self._in_thread(lambda: find_utterances(Clip(noise, self._rate), self.voices, self._endpoints))
         if not self.settings.lazy_load:
             await self.runtime.try_out(torch.from_numpy(noise))
 
@@ -163,7 +167,7 @@ class Pipeline:
     async def _recognise(self, data: bytes, layout: AudioFormat, phrases: PhraseMachine | None) -> Transcript:
         arrived = time.perf_counter()
         with metrics.IN_WORK.track_inprogress():
-            prepared = await self._in_thread(self._prepare, data, layout)
+            prepared = await self._prepared(data, layout)
             recognised = await self._recognise_all(prepared, phrases)
         metrics.CLIPS.inc()
         rate = prepared.clip.rate
@@ -190,16 +194,21 @@ class Pipeline:
             for task in tasks:
                 task.cancel()
 
-    def _prepare(self, data: bytes, layout: AudioFormat) -> _Prepared:
+    async def _prepared(self, data: bytes, layout: AudioFormat) -> _Prepared:
+        """A caller that gives up takes its thread's work along."""
+        given_up = threading.Event()
+        try:
+            return await self._in_thread(self._prepare, data, layout, given_up)
+        finally:
+            given_up.set()
+
+    def _prepare(self, data: bytes, layout: AudioFormat, given_up: threading.Event) -> _Prepared:
         started = time.perf_counter()
         clip = read_clip(data, layout, max_seconds=self.settings.max_audio_seconds)
-        stretches = self._find_utterances(clip)
+        stretches = find_utterances(clip, self.voices, self._endpoints, lambda: not given_up.is_set())
         seconds = time.perf_counter() - started
         metrics.DECODE_SECONDS.observe(seconds)
         return _Prepared(clip, stretches, seconds)
-
-    def _find_utterances(self, clip: Clip) -> list[Stretch]:
-        return find_utterances(clip, self.voices, self._endpoints)
 
     def _check_size(self, data: bytes) -> None:
         if len(data) > self.settings.max_audio_bytes:

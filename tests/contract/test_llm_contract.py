@@ -189,6 +189,15 @@ async def test_an_unknown_token_is_refused_by_name(llm: LLM) -> None:
         await llm.stub.Detokenize(llm_pb2.DetokenizeRequest(token_ids=[1, 10**6]))
 
 
+async def test_more_tokens_than_a_conversation_has_are_not_turned_into_text(llm: LLM) -> None:
+    async with refusal(grpc.StatusCode.INVALID_ARGUMENT, "PARAMETER_OUT_OF_RANGE", "token_ids"):
+        await llm.stub.Detokenize(llm_pb2.DetokenizeRequest(token_ids=[5] * 1_000_000))
+
+
+async def test_the_least_repetition_penalty_is_taken(llm: LLM) -> None:
+    assert (await llm.generate(text("a"), sampling={"repetition_penalty": 0.01, "max_tokens": 2})).text()
+
+
 async def test_an_encoders_refusal_names_the_part(llm: LLM) -> None:
     async with refusal(grpc.StatusCode.INVALID_ARGUMENT, "IMAGE_TRUNCATED", "messages[0].parts[1]"):
         await llm.generate(text("see"), image(PICTURE[: len(PICTURE) // 2]))

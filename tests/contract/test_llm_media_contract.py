@@ -15,6 +15,7 @@ from autoglm.tensor.v1 import tensor_pb2
 from autoglm.vision.v1 import vision_pb2
 from servicekit.breaker import THRESHOLD
 from servicekit.tensors import to_message
+from services.llm.media.library import ASKED_AT_ONCE
 from services.llm.prompt import MAX_WRITTEN, WRITTEN
 from tests.bundles import write_llm_bundle
 from tests.contract.llm_client import (
@@ -126,6 +127,28 @@ async def test_a_callers_embedding_that_does_not_fit_is_refused_by_name(
 ) -> None:
     async with refusal(code, reason, "messages[0].parts[0]"):
         await scripted_llm.generate(part)
+
+
+async def test_an_embedding_too_large_to_be_weighed_is_refused_and_spoils_nobodys_answer(
+    scripted_llm: LLM,
+) -> None:
+    expected = (await scripted_llm.generate(text("hello"), sampling={"max_tokens": 8})).text()
+    async with refusal(grpc.StatusCode.INVALID_ARGUMENT, "EMBEDDING_NOT_FINITE", "messages"):
+        await scripted_llm.generate(brought(torch.full_like(BROUGHT, 3e38)), text("?"))
+    assert (await scripted_llm.generate(text("hello"), sampling={"max_tokens": 8})).text() == expected
+
+
+async def test_a_conversation_of_many_pictures_asks_for_some_at_a_time(
+    scripted_llm: LLM, vision: ScriptedVision
+) -> None:
+    vision.gate.clear()
+    asking = asyncio.create_task(scripted_llm.generate(*[image(bytes([n])) for n in range(50)], text("?")))
+    await until(lambda: vision.encodes == ASKED_AT_ONCE)
+    await asyncio.sleep(0.05)
+    assert vision.encodes == ASKED_AT_ONCE
+    vision.gate.set()
+    assert (await asking).text()
+    assert vision.encodes == 50
 
 
 @pytest.mark.parametrize(

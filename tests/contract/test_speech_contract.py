@@ -150,6 +150,22 @@ async def test_what_cannot_be_heard_is_refused_by_name(
         assert reason_of(refused.value) == reason
 
 
+@pytest.mark.parametrize(
+    ("format_", "reason"),
+    [
+        (pcm(channel_count=0), "AUDIO_CHANNELS_UNSUPPORTED"),
+        (pcm(channel_count=70_000), "AUDIO_CHANNELS_UNSUPPORTED"),
+        (pcm(sample_rate_hertz=-1), "AUDIO_RATE_UNSUPPORTED"),
+    ],
+)
+async def test_what_cannot_be_heard_cannot_be_encoded(
+    stub: Stub, format_: speech_pb2.AudioFormat, reason: str
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.EncodeAudio(speech_pb2.EncodeAudioRequest(audio=SILENCE, format=format_)).read()
+    assert reason_of(refused.value) == reason
+
+
 async def test_silence_has_no_embedding(stub: Stub) -> None:
     request = speech_pb2.EncodeAudioRequest(audio=SILENCE, format=pcm())
     with pytest.raises(grpc.aio.AioRpcError) as refused:

@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -46,19 +46,23 @@ def pcm() -> bytes:
     return (samples[: 3 * RATE] * 32_767).astype("<i2").tobytes() + bytes(2 * RATE)
 
 
+@asynccontextmanager
+async def connected(bundle: Path, **values: Any) -> AsyncIterator[grpc.aio.Channel]:
+    settings = SpeechSettings(port=0, health_port=0, metrics_port=None, model=bundle, device="cpu", **values)
+    async with (
+        running(await create_service(settings), settings) as server,
+        open_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        yield channel
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
     bundle = write_speech_bundle(tmp_path).parent
 
     @asynccontextmanager
     async def start(**values: Any) -> AsyncIterator[Stub]:
-        settings = SpeechSettings(
-            port=0, health_port=0, metrics_port=None, model=bundle, device="cpu", **values
-        )
-        async with (
-            running(await create_service(settings), settings) as server,
-            open_channel(f"127.0.0.1:{server.port}") as channel,
-        ):
+        async with connected(bundle, **values) as channel:
             yield speech_pb2_grpc.SpeechServiceStub(channel)
 
     return start
@@ -183,6 +187,41 @@ async def test_encoding_the_utterance_as_a_file_needs_no_forward_pass(stub: Stub
     assert first.header.embedding.media_digest == final.media_digest
 
 
+@pytest.mark.parametrize(
+    "values",
+    [{"endpoint_silence": duration_pb2.Duration(seconds=3)}, {"phrases": [speech_pb2.Phrase(text="好")]}],
+)
+async def test_what_another_caller_would_not_hear_in_the_file_is_not_remembered_for_it(
+    stub: Stub, pcm: bytes, values: dict[str, Any]
+) -> None:
+    [final] = finals(await hear(stub, [config(**values), *pieces(pcm + bytes(6 * RATE), 3_200)]))
+    start, end = (
+        round(offset.ToNanoseconds() * RATE / 1e9) * 2
+        for offset in (final.segment.start_offset, final.segment.end_offset)
+    )
+    file = wav_header(end - start, AudioFormat(Encoding.PCM_S16LE, RATE)) + pcm[start:end]
+    encoding = stub.EncodeAudio(speech_pb2.EncodeAudioRequest(audio=file), timeout=LIMIT_S)
+    first, *_ = [part async for part in encoding]
+    assert not first.header.cache_hit
+
+
+async def test_what_was_said_before_the_limit_is_told_however_it_was_cut(start: Start, pcm: bytes) -> None:
+    async with start(max_stream_seconds=6) as stub:
+        told = [await heard_before_refusal(stub, pieces(2 * pcm, width)) for width in (3_200, 1_000_000)]
+    assert told[0] == told[1]
+    assert told[0]
+
+
+async def heard_before_refusal(stub: Stub, audio: list[Request]) -> list[str]:
+    texts: list[str] = []
+    try:
+        async for response in stub.StreamTranscribe(iter([config(), *audio]), timeout=LIMIT_S):
+            texts += [response.result.text] if response.result.is_final else []
+    except grpc.aio.AioRpcError:
+        return texts
+    raise AssertionError("it was not refused")
+
+
 async def test_a_stream_without_speech_ends_without_a_word(stub: Stub) -> None:
     assert await hear(stub, [config(), Request(audio=bytes(2 * RATE))]) == []
     assert await hear(stub, [config()]) == []
@@ -278,6 +317,35 @@ async def test_one_stream_too_many_is_refused_until_another_ends(start: Start, p
         first.cancel()
         await until(lambda: streams() == 0)
         assert finals(await hear(stub, [config(), *pieces(pcm, 32_000)]))
+
+
+async def test_a_stream_that_is_refused_takes_no_place(start: Start, pcm: bytes) -> None:
+    async with start(max_streams=1) as stub:
+        refused = stub.StreamTranscribe(timeout=LIMIT_S)
+        await refused.write(Request(audio=b"12"))
+
+        async def write_on() -> None:
+            with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                while True:
+                    await refused.write(Request(audio=bytes(320)))
+                    await asyncio.sleep(0.01)
+
+        writing = asyncio.create_task(write_on())
+        await asyncio.sleep(0.1)
+        assert finals(await hear(stub, [config(), *pieces(pcm, 32_000)]))
+        writing.cancel()
+        refused.cancel()
+
+
+async def test_bytes_that_are_no_message_end_a_stream_at_once(tmp_path: Path) -> None:
+    async with connected(write_speech_bundle(tmp_path).parent) as channel:
+        method = "/autoglm.speech.v1.SpeechService/StreamTranscribe"
+        call: Any = channel.stream_stream(method)(timeout=LIMIT_S)
+        await call.write(config().SerializeToString())
+        await call.write(b"\xff\xff\xff")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call.read()
+    assert reason_of(refused.value) == "MESSAGE_INVALID"
 
 
 @pytest.mark.parametrize("seed", range(4))

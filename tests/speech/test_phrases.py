@@ -46,3 +46,17 @@ def test_a_text_without_phrases_earns_nothing_whatever_its_order() -> None:
     machine = PhraseMachine([([A, B, C, D], 3.0)])
     for text in itertools.permutations([A, B, C]):
         assert earned(machine, list(text)) == 0.0
+
+
+def test_the_order_of_phrases_makes_no_difference() -> None:
+    phrases = [([A, B, C], 1.0), ([A, B, D], 5.0), ([A, B], 2.0), ([B, C, D], 3.0)]
+    texts = list(itertools.product([A, B, C, D], repeat=4))
+    expected = [earned(PhraseMachine(phrases), list(text)) for text in texts]
+    for order in itertools.permutations(phrases):
+        assert [earned(PhraseMachine(order), list(text)) for text in texts] == expected
+
+
+def test_what_two_phrases_share_is_taken_back_in_full() -> None:
+    machine = PhraseMachine([([A, B, C], 1.0), ([A, B, D], 5.0)])
+    assert earned(machine, [A, B, A]) == 0.0
+    assert earned(machine, [A, B, D]) == 15.0

@@ -73,7 +73,7 @@ class ServedEars:
         session = Session(
             self._pipeline,
             self._threads,
-            Listening(layout, None, silence_s, interim=False),
+            Listening(layout, None, silence_s, interim=False, faithful=False),
             Listener(SAMPLE_RATE, await asyncio.to_thread(lambda: self._pipeline.voices), endpoints),
             STALL_S,
         )

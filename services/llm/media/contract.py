@@ -59,8 +59,10 @@ class EmbeddingContract:
         if not self.merge_size or header.modality != tensor_pb2.MODALITY_IMAGE:
             return None
         found = [side.tensor for side in header.side_tensors if side.name == GRID]
-        if len(found) != 1 or list(found[0].shape) != [3]:
-            raise InvalidArgument("EMBEDDING_GRID_MISMATCH", f"A picture comes with one {GRID} of [3].")
+        if len(found) != 1 or list(found[0].shape) != [3] or found[0].data_type in FLOATS:
+            raise InvalidArgument(
+                "EMBEDDING_GRID_MISMATCH", f"A picture comes with one {GRID}, three whole numbers."
+            )
         time, height, width = map(int, from_message(found[0]).tolist())
         fits = min(time, height, width) > 0 and height % self.merge_size == width % self.merge_size == 0
         if not fits or time * height * width != header.token_count * self.merge_size**2:

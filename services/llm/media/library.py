@@ -21,6 +21,10 @@ from services.llm.media.encoder import Encoder, Encoding, unsupported
 from services.llm.model.fusion import Modality
 from services.llm.prompt import Media, Text
 
+ASKED_AT_ONCE = (
+    32  # media; fewer than an encoder lets wait, so that one conversation alone never meets its end
+)
+
 
 @dataclass(frozen=True)
 class MediaContent:
@@ -61,6 +65,7 @@ class MediaLibrary:
         self._encoders, self._contract, self._channels = encoders, contract, channels
         self._cache: ByteCache[Hashable, Encoding] = ByteCache(cache_bytes)
         self._flights: SingleFlight[Hashable, tuple[Encoding, llm_pb2.MediaReceipt]] = SingleFlight()
+        self._asking = asyncio.Semaphore(ASKED_AT_ONCE)
 
     @property
     def modalities(self) -> list[Modality]:
@@ -131,7 +136,8 @@ class MediaLibrary:
         key = (encoder.modality, digest)
 
         async def work() -> tuple[Encoding, llm_pb2.MediaReceipt]:
-            encoding, receipt = await encoder.encode(data, digest)
+            async with self._asking:
+                encoding, receipt = await encoder.encode(data, digest)
             if encoding.complete:
                 self._cache.put((*key, await encoder.fingerprint()), encoding)
             return encoding, receipt

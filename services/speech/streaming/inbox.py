@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Generic, TypeVar
 
+from servicekit.errors import InvalidArgument
+
 Message = TypeVar("Message")
 
 QUIET_S = 0.2
@@ -16,17 +18,22 @@ class Inbox(Generic[Message]):
 
     def __init__(self, messages: AsyncIterator[Message]):
         self._messages = messages
-        self._queue: asyncio.Queue[Message | None] = asyncio.Queue(1)
+        self._queue: asyncio.Queue[Message | Exception | None] = asyncio.Queue(1)
         self._closed = False
         self._reader = asyncio.create_task(self._read())
 
     async def next(self, timeout_s: float) -> Message | None:
-        """The next message, or None once the client has closed its half. Raises TimeoutError."""
+        """The next message, or None once the client has closed its half.
+
+        Raises TimeoutError, and InvalidArgument for bytes that are no message.
+        """
         if self._closed:
             return None
         async with asyncio.timeout(timeout_s):
             message = await self._queue.get()
-        self._closed = message is None
+        self._closed = message is None or isinstance(message, Exception)
+        if isinstance(message, Exception):
+            raise InvalidArgument("MESSAGE_INVALID", "The bytes are no message of a stream.") from message
         return message
 
     async def drain(self, longest_s: float) -> None:
@@ -45,6 +52,9 @@ class Inbox(Generic[Message]):
         await asyncio.gather(self._reader, return_exceptions=True)
 
     async def _read(self) -> None:
-        async for message in self._messages:
-            await self._queue.put(message)
+        try:
+            async for message in self._messages:
+                await self._queue.put(message)
+        except Exception as error:  # whatever grpc and protobuf make of bytes that they cannot read
+            await self._queue.put(error)
         await self._queue.put(None)

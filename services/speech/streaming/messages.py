@@ -42,11 +42,18 @@ class StreamReader:
             )
         config = request.config
         check_language(config.language_code)
+        layout = _raw_format(config)
+        silence_s = _silence(config, self.settings.endpoint_silence_s)
         return Listening(
-            layout=_raw_format(config),
+            layout=layout,
             phrases=phrase_machine(config.phrases, vocabulary, self.settings.phrase_boost),
-            silence_s=_silence(config, self.settings.endpoint_silence_s),
+            silence_s=silence_s,
             interim=config.interim_results if config.HasField("interim_results") else True,
+            # Phrases and longer pauses are no part of the sound, and other samples than these are rounded.
+            faithful=not config.phrases
+            and silence_s <= self.settings.endpoint_silence_s
+            and layout.encoding is Encoding.PCM_S16LE
+            and layout.channels == 1,
         )
 
     async def audio(self, layout: AudioFormat) -> AsyncIterator[np.ndarray]:
@@ -59,15 +66,16 @@ class StreamReader:
         total = 0
         while (request := await self._next(last_sound + idle_s - time.monotonic())) is not None:
             samples = framer.feed(self._samples(request))
+            kept = samples[: max(0, int(most) - total)]
             total += len(samples)
+            for start in range(0, len(kept), piece):
+                yield kept[start : start + piece]
             if total > most:
                 raise InvalidArgument(
                     "AUDIO_TOO_LONG",
                     f"The stream is longer than {self.settings.max_stream_seconds:g} s.",
                     field="audio",
                 )
-            for start in range(0, len(samples), piece):
-                yield samples[start : start + piece]
             if request.audio:
                 last_sound = time.monotonic()
         framer.close()

@@ -16,6 +16,7 @@ class Outbox:
         self._stall_s = stall_s
         self._queue: asyncio.Queue[Update | None] = asyncio.Queue(CAPACITY)
         self._processed_s = 0.0
+        self._abandoned = False
 
     async def put(self, update: Update) -> None:
         """Raises ResourceExhausted when nothing has been taken out for too long."""
@@ -30,7 +31,15 @@ class Outbox:
         """The next update; None at the end."""
         return await self._queue.get()
 
+    def abandon(self) -> None:
+        """The call is over: what is put from now on is not kept, and nobody waits for room."""
+        self._abandoned = True
+        while not self._queue.empty():
+            self._queue.get_nowait()
+
     async def _put(self, item: Update | None) -> None:
+        if self._abandoned:
+            return
         try:
             async with asyncio.timeout(self._stall_s):
                 await self._queue.put(item)

@@ -44,6 +44,8 @@ class Listening:
     """Silence that ends an utterance."""
     interim: bool
     """Whether texts that may still change are of interest."""
+    faithful: bool
+    """Whether an utterance, sent again as a file by itself, would be heard the same."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Session:
                 yield update
             await work
         finally:
+            self._outbox.abandon()
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
 
@@ -165,7 +168,7 @@ class Session:
 
     def _final(self, job: _Job, hypothesis: Hypothesis) -> Final:
         digest = clip_digest(_pcm(job.samples), AudioFormat(Encoding.PCM_S16LE, self._rate))
-        if self._listening.phrases is None:  # what it was told to listen for is no part of the sound
+        if self._listening.faithful:
             self._pipeline.remember(digest, [hypothesis], self._seconds(len(job.samples)))
         start_s = self._seconds(job.event.first)
         return Final(job.caption.index, hypothesis, start_s, self._seconds(job.event.end), digest)

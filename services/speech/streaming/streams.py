@@ -1,8 +1,8 @@
 """All live streams of the service: how many there may be, and what they share."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 
 from servicekit.errors import ResourceExhausted, ServiceError
 from services.speech import metrics
@@ -30,9 +30,8 @@ class LiveStreams:
     async def transcribe(self, messages: AsyncIterator[Request]) -> AsyncGenerator[Response, None]:
         """One stream, from its config to the last word; raises a ServiceError."""
         requests = Inbox(messages)
-        self._count += 1
         try:
-            with metrics.STREAMS.track_inprogress():
+            with self._place():
                 async with aclosing(self._answer(requests)) as responses:
                     async for message in responses:
                         yield message
@@ -40,18 +39,27 @@ class LiveStreams:
             await requests.drain(LONGEST_DRAIN_S)
             raise
         finally:
-            self._count -= 1
             await requests.close()
 
     def close(self) -> None:
         """Listens no more."""
         self._ears.shutdown(wait=False, cancel_futures=True)
 
-    async def _answer(self, requests: Inbox[Request]) -> AsyncGenerator[Response, None]:
-        if self._count > self._settings.max_streams:
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """One of the streams that are heard at a time; those that are refused take none."""
+        if self._count >= self._settings.max_streams:
             raise ResourceExhausted(
                 "QUEUE_FULL", "Too many streams are being heard.", retry_after_s=RETRY_AFTER_S
             )
+        self._count += 1
+        try:
+            with metrics.STREAMS.track_inprogress():
+                yield
+        finally:
+            self._count -= 1
+
+    async def _answer(self, requests: Inbox[Request]) -> AsyncGenerator[Response, None]:
         runtime = self._pipeline.runtime
         reader = StreamReader(requests, self._settings)
         listening = await reader.config(runtime.checkpoint.vocabulary)

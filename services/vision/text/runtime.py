@@ -61,6 +61,8 @@ class TextRuntime:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _read(self, model: TextModel, data: bytes, deadline: float) -> Reading:
+        if time.monotonic() >= deadline:
+            return Reading(complete=False)
         started = time.perf_counter()
         picture = read_picture(data, side=READ_SIDE // 2, max_pixels=self._max_pixels)
         reading = read_text(model, picture.image, deadline)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from servicekit.errors import InvalidArgument
 from services.speech.streaming.inbox import Inbox
 
 
@@ -61,4 +62,18 @@ async def test_draining_does_not_go_on_for_ever() -> None:
     began = time.monotonic()
     await inbox.drain(0.3)
     assert 0.25 < time.monotonic() - began < 2
+    await inbox.close()
+
+
+async def test_a_message_that_cannot_be_read_is_told_at_once_and_is_the_last() -> None:
+    async def broken() -> AsyncIterator[int]:
+        yield 0
+        raise ValueError("no protobuf")
+
+    inbox = Inbox(broken())
+    assert await inbox.next(1) == 0
+    with pytest.raises(InvalidArgument) as refused:
+        await inbox.next(1)
+    assert refused.value.reason == "MESSAGE_INVALID"
+    assert await inbox.next(1) is None
     await inbox.close()

@@ -1,5 +1,7 @@
 """Updates wait in a bounded queue, and what they account for never shrinks."""
 
+import asyncio
+
 import pytest
 
 from servicekit.errors import ResourceExhausted
@@ -24,3 +26,17 @@ async def test_a_client_that_reads_nothing_is_given_up() -> None:
     with pytest.raises(ResourceExhausted) as refused:
         await outbox.put(Update(SpeechBegan(99), 99))
     assert refused.value.reason == "RESULTS_UNREAD"
+
+
+async def test_once_the_call_is_over_nothing_waits_for_room() -> None:
+    outbox = Outbox(60)
+    for place in range(CAPACITY):
+        await outbox.put(Update(SpeechBegan(place), place))
+    waiting = asyncio.create_task(outbox.put(Update(SpeechBegan(98), 98)))
+    await asyncio.sleep(0)
+    outbox.abandon()
+    async with asyncio.timeout(1):
+        await waiting
+        for place in range(2 * CAPACITY):
+            await outbox.put(Update(SpeechBegan(place), place))
+        await outbox.close()
