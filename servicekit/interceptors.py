@@ -84,6 +84,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
 
     async def _refuse(self, error: Exception | asyncio.CancelledError, context: Context) -> None:
         """Ends the call with the status of a known error, or a fixed text; a status already set stands."""
+        error = _reason_of(error) or error
         if isinstance(error, grpc.aio.AbortError) or _call_is_cancelled(error):
             raise error
         if not isinstance(error, ServiceError):
@@ -125,6 +126,15 @@ def _observed(method: str, context: Context) -> Iterator[None]:
         if not method.startswith(QUIET):
             known = {"caller": name} if (name := caller.get()) else {}
             log.info(method.rpartition("/")[2], code=code.name, ms=round(seconds * 1e3, 1), **known)
+
+
+def _reason_of(error: BaseException) -> ServiceError | None:
+    """Why a service cancelled its own call, as `task.cancel(error)` told it: then the call may still end."""
+    task, reason = asyncio.current_task(), error.args[0] if error.args else None
+    if not isinstance(error, asyncio.CancelledError) or not isinstance(reason, ServiceError) or task is None:
+        return None
+    task.uncancel()
+    return reason
 
 
 def _call_is_cancelled(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ import grpc
 
 from autoglm.speech.v1 import speech_pb2 as pb
 from autoglm.speech.v1 import speech_pb2_grpc as pb_grpc
-from servicekit.errors import InvalidArgument, Unimplemented
+from servicekit.errors import InvalidArgument, ResourceExhausted, Unimplemented
 from servicekit.server import Service
 from servicekit.settings import ServerSettings
 from servicekit.telemetry import remaining_time, request_id
@@ -77,6 +77,11 @@ class Echo(pb_grpc.SpeechServiceServicer):
                 abandoned = asyncio.create_task(asyncio.sleep(60))
                 abandoned.cancel()
                 await abandoned
+            case b"give up":
+                call = asyncio.current_task()
+                assert call is not None
+                call.cancel(ResourceExhausted("NOBODY_READS", "It has waited long enough."))
+                await asyncio.sleep(60)
             case b"abort":
                 await context.abort(grpc.StatusCode.NOT_FOUND, "said by hand")
             case b"wait":

@@ -118,6 +118,15 @@ async def test_work_cancelled_from_inside_does_not_leave_the_caller_waiting(
     assert error.code() is grpc.StatusCode.INTERNAL
 
 
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_a_call_that_a_service_cancels_with_a_reason_ends_with_it(
+    call: Call, channel: grpc.aio.Channel
+) -> None:
+    error = await refusal(call, channel, b"give up", timeout=5)
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert from_rpc_error(error).reason == "NOBODY_READS"
+
+
 async def test_an_unknown_method_is_unimplemented(channel: grpc.aio.Channel) -> None:
     sing: Any = channel.unary_unary("/autoglm.speech.v1.SpeechService/Sing")
     with pytest.raises(grpc.aio.AioRpcError) as refused:

@@ -95,9 +95,9 @@ class Session:
         finally:
             try:
                 await self._outbox.close()
-            except ResourceExhausted:  # the call is stuck in writing to a client that is frozen
+            except ResourceExhausted as error:  # the call is stuck in writing to a client that is frozen
                 if call is not None:
-                    call.cancel()
+                    call.cancel(error)
 
     async def _hear_and_write(self, audio: AsyncIterator[np.ndarray]) -> None:
         listening = asyncio.create_task(self._listen(audio))
