@@ -10,6 +10,7 @@ from servicekit.telemetry import caller
 
 PROBES = "/health/"
 METRICS = "/metrics"
+OFFERED_KEY = "openai-insecure-api-key."  # as OpenAI's client for browsers says it
 
 
 class ApiKeys:
@@ -23,7 +24,7 @@ class ApiKeys:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan" and not self._is_open(scope["path"]):
-            key = bearer(Headers(scope=scope).get("authorization", ""))
+            key = bearer(Headers(scope=scope).get("authorization", "")) or _offered(scope)
             holder = self._keys.holder(key) if key else None
             if holder is None:
                 await _refusal(key)(scope, receive, send)
@@ -33,6 +34,12 @@ class ApiKeys:
 
     def _is_open(self, path: str) -> bool:
         return path.startswith(PROBES) or (path == METRICS and self._metrics_open)
+
+
+def _offered(scope: Scope) -> str | None:
+    """The key of a WebSocket that a page opens: it can set no header, and names its key as a protocol."""
+    keys = [name for name in scope.get("subprotocols", ()) if name.startswith(OFFERED_KEY)]
+    return keys[0].removeprefix(OFFERED_KEY) if keys else None
 
 
 def _refusal(key: str | None) -> JSONResponse:

@@ -135,7 +135,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> ServiceError:
     That a service refuses to serve *us* comes back as Internal: it is no fault of whom we serve.
     """
     reason, field, retry_after_s = error.code().name, None, None
-    for detail in _details(error):
+    details = _details(error)
+    for detail in details:
         info, bad, retry = (
             error_details_pb2.ErrorInfo(),
             error_details_pb2.BadRequest(),
@@ -148,6 +149,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> ServiceError:
         elif detail.Unpack(retry):
             retry_after_s = retry.retry_delay.ToNanoseconds() / 1e9
     message = error.details() or reason
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and not details:
+        message = "The deadline passed before the answer was complete."  # gRPC speaks of streams and resets
     if error.code() in _REFUSALS:
         message = f"A service does not let this one call it. {message}"
     kind = _BY_CODE.get(error.code(), Internal)

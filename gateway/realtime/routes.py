@@ -19,6 +19,7 @@ from gateway.settings import GatewaySettings
 from servicekit.errors import ServiceError
 from servicekit.telemetry import new_request_id, request_id
 
+SUBPROTOCOL = "realtime"  # what pages ask for: a browser gives up where none of its protocols is chosen
 POLICY_VIOLATION = 1008
 LAST_WORDS_S = 1.0
 
@@ -42,7 +43,8 @@ def create_router(clients: Clients, settings: GatewaySettings) -> APIRouter:
             return
         async with places:
             with REALTIME_SESSIONS.track_inprogress():
-                await websocket.accept()
+                offered = websocket.scope.get("subprotocols", ())
+                await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
                 await _serve(websocket, clients, settings, configuration)
 
     return router

@@ -204,10 +204,13 @@ async def test_only_so_many_sessions_are_open(speech: ScriptedSpeech, start_gate
             pass
 
 
-async def test_what_cannot_be_opened_is_an_http_status(gateway: Gateway, hearing_gateway: Gateway) -> None:
+async def test_what_cannot_be_opened_is_an_http_status(
+    gateway: Gateway, hearing_gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
     assert await refused(hearing_gateway, "?model=gpt-9") == (404, "model_not_found")
     assert await refused(hearing_gateway, "?intent=singing") == (400, "invalid_value")
     assert await refused(gateway) == (503, "SPEECH_UNAVAILABLE")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_a_key_opens_it(speech: ScriptedSpeech, start_gateway: StartGateway) -> None:
@@ -216,6 +219,19 @@ async def test_a_key_opens_it(speech: ScriptedSpeech, start_gateway: StartGatewa
         assert await refused(gateway) == (401, "invalid_api_key")
         async with connected(gateway, additional_headers={"Authorization": "Bearer secret"}):
             pass
+
+
+async def test_a_page_names_its_key_as_a_protocol(
+    speech: ScriptedSpeech, start_gateway: StartGateway
+) -> None:
+    keys = {"hashes": {"ann": hash_of("secret")}}
+    async with start_gateway(speech_target=f"127.0.0.1:{speech.port}", api_keys=keys) as gateway:
+        offered = ["realtime", "openai-insecure-api-key.secret"]
+        async with connected(gateway, subprotocols=offered) as client:
+            assert client.socket.subprotocol == "realtime"
+        with pytest.raises(websockets.InvalidStatus):
+            async with connected(gateway, subprotocols=["realtime", "openai-insecure-api-key.guess"]):
+                pass
 
 
 async def test_a_client_that_leaves_abruptly_stops_everything(
