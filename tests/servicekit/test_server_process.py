@@ -45,7 +45,7 @@ async def process(config: Path, *arguments: str, **environ: str) -> AsyncIterato
         sys.executable, *arguments, env=environment, stdout=PIPE, stderr=asyncio.subprocess.STDOUT
     )
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):  # importing torch takes a busy machine long
             yield child
     finally:
         if child.returncode is None:
