@@ -14,9 +14,10 @@ CAN_HOLD = sys.platform == "linux"
 
 
 class HeldPorts:
-    """Ports picked for servers yet to start, given to nobody else for the length of a block.
+    """Ports picked for servers yet to start; while the block lasts, nobody who asks for any port gets one.
 
-    Servers must bind them with SO_REUSEADDR, as nearly all do. Outside Linux they are picked but not kept.
+    Who asks for one by its number can still have it, until its server listens: servers must bind them with
+    SO_REUSEADDR, as nearly all do. Outside Linux they are picked but not held.
     """
 
     def __init__(self) -> None:

@@ -25,6 +25,7 @@ SECONDS = Histogram("autoglm_rpc_seconds", "Time from the first byte of a call t
 UNDER_WAY = Gauge("autoglm_rpc_under_way", "Calls being answered.", ["method"])
 
 CLOCK_SLACK_S = 0.1  # a caller's clock started earlier: it hangs up before the deadline passes here
+FAREWELL_S = 30.0
 QUIET = "/grpc."  # health probes and reflection are counted, not logged
 
 Handler = Callable[[Any, Any], Any]
@@ -84,7 +85,8 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
 
     async def _refuse(self, error: Exception | asyncio.CancelledError, context: Context) -> None:
         """Ends the call with the status of a known error, or a fixed text; a status already set stands."""
-        error = _reason_of(error) or error
+        if reason := _reason_of(error):
+            await self._give_up(reason, context)
         if isinstance(error, grpc.aio.AbortError) or _call_is_cancelled(error):
             raise error
         if not isinstance(error, ServiceError):
@@ -93,6 +95,15 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         if code := _code_of(context):
             await context.abort(code, context.details())
         await context.abort_with_status(rpc_status.to_status(to_status(error, self._domain)))
+
+    async def _give_up(self, reason: ServiceError, context: Context) -> None:
+        """Ends a call that its service has given up; a client that reads nothing is not waited for long."""
+        status = rpc_status.to_status(to_status(reason, self._domain))
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                await context.abort_with_status(status)
+        except TimeoutError as error:
+            raise asyncio.CancelledError from error
 
 
 @contextmanager

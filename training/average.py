@@ -3,6 +3,7 @@
 They must stem from the same weights, or their mean means nothing.
 """
 
+import math
 import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ def average(bundles: Sequence[Path], shares: Sequence[float], out: Path, int8: C
     shares: what each counts, in proportion. ValueError where the bundles do not fit together, or `out` is one
     of them.
     """
-    if len(bundles) != len(shares) or not all(share > 0 for share in shares):
+    if len(bundles) != len(shares) or not all(0 < share < math.inf for share in shares):
         raise ValueError("there must be one share above nothing for each bundle")
     if out.resolve() in {bundle.resolve() for bundle in bundles}:
         raise ValueError("the mean must not overwrite a bundle that it is made of")

@@ -123,8 +123,10 @@ class Trainer:
     def resume(self) -> None:
         """Goes on from the checkpoint; ValueError where that was made by another recipe."""
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        if state["shares"] != [stage.share for stage in self.stages]:
-            raise ValueError(f"{self.checkpoint} is of another recipe; delete it to start anew")
+        if state.get("shares") != [stage.share for stage in self.stages]:
+            raise ValueError(
+                f"{self.checkpoint} is of another recipe: name that one, or delete it to start anew"
+            )
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         if self.aligner:

@@ -13,6 +13,7 @@ from servicekit.audio_files import ends_early
 
 PIECE_S = 0.25
 SHORTEST_S = 0.1  # as the speech service has it
+SLACK_S = 1.0
 _STEREO = 2
 
 # A demuxer is chosen by the file's first bytes, never by FFmpeg's guess: some (playlists) open other files.
@@ -34,7 +35,9 @@ class Clip:
         self._max_s, self._param = max_s, param
         demuxer = _demuxer(audio)
         if demuxer is None:
-            raise invalid("The file is not wav, mp3, flac, ogg, webm or mp4.", param, "AUDIO_UNSUPPORTED")
+            raise invalid(
+                "The file is not wav, mp3, flac, ogg, webm, mp4 or aac.", param, "AUDIO_UNSUPPORTED"
+            )
         if ends_early(audio):
             raise invalid("The file ends before its last sample.", param, "AUDIO_TRUNCATED")
         try:
@@ -46,7 +49,8 @@ class Clip:
         except (av.error.FFmpegError, IndexError, ValueError) as error:
             raise self._unreadable() from error
         announced, tick_s = stream.duration or 0, stream.time_base or 0
-        if demuxer != "mp3" and announced * tick_s > max_s:  # an mp3 is measured by its first frames
+        # An mp3 or AAC file is measured by its first frames; an Ogg file counts samples that are skipped.
+        if demuxer not in ("mp3", "aac") and announced * tick_s > max_s + SLACK_S:
             self._container.close()
             raise self._too_long()
 

@@ -23,6 +23,8 @@ class Hearing:
 
     def __init__(self, speech: SpeechClient, listening: Listening, buffer_s: float, timeout_s: float):
         self.buffer = SampleBuffer(listening.format.rate, buffer_s)
+        self.received_s = 0.0
+        """How much came in, whether or not it was listened to before the stream ended."""
         self._speech, self._listening, self._timeout_s = speech, listening, timeout_s
         self._piece = SAMPLE_BYTES * int(PIECE_S * listening.format.rate)
         self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_WAITING)
@@ -38,6 +40,7 @@ class Hearing:
 
     async def append(self, samples: bytes) -> None:
         """Waits while the service is behind. Raises ApiError 504 when it does not catch up."""
+        self.received_s += len(samples) / SAMPLE_BYTES / self.buffer.rate
         for start in range(0, len(samples), self._piece):
             piece = samples[start : start + self._piece]
             self.buffer.append(piece)

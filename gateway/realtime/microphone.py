@@ -119,4 +119,4 @@ class Microphone:
 
     def _let_go(self, hearing: Hearing) -> None:
         self._hearing = self._turns = None
-        self._offset_s += hearing.buffer.end / hearing.buffer.rate
+        self._offset_s += hearing.received_s

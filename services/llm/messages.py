@@ -72,7 +72,7 @@ def read_sampling(params: llm_pb2.SamplingParams, defaults: SamplingParams) -> S
     for name, value in given.items():
         low, high = RANGES[name]
         if not low <= value <= high:
-            raise _out_of_range(name, f"{name} lies between {low:g} and {high:g}.")
+            raise _out_of_range(name, f"{name} lies between {round(low, 6)} and {high}.")
     if len(params.stop) > MAX_STOPS or not all(params.stop):
         raise _out_of_range("stop", f"At most {MAX_STOPS} stop strings are taken, none of them empty.")
     seed = params.seed if params.HasField("seed") else None

@@ -13,18 +13,17 @@ import uvicorn
 from benchmarks.client import Client, Message, user
 from benchmarks.generate import Generator, create_app
 from benchmarks.pictures import solid
-from cli.ports import pick_ports
 
 MAX_TOKENS = 6
 
 
 @asynccontextmanager
 async def listening(generator: Generator) -> AsyncIterator[Client]:
-    (port,) = pick_ports([0])
-    server = uvicorn.Server(uvicorn.Config(create_app(generator, "a model"), port=port, log_config=None))
+    server = uvicorn.Server(uvicorn.Config(create_app(generator, "a model"), port=0, log_config=None))
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
     try:
         async with Client(f"http://127.0.0.1:{port}") as client:
             yield client

@@ -25,6 +25,7 @@ from services.speech.audio import AudioFormat, Encoding, read_clip
 from services.speech.digests import wav_header
 from services.speech.service import create_service
 from services.speech.settings import SpeechSettings
+from services.speech.streaming.streams import LONGEST_DRAIN_S
 from tests.bundles import write_speech_bundle
 
 Stub: TypeAlias = "speech_pb2_grpc.SpeechServiceAsyncStub"  # exists for type checkers only
@@ -47,12 +48,15 @@ def pcm() -> bytes:
 
 
 @asynccontextmanager
-async def connected(bundle: Path, **values: Any) -> AsyncIterator[grpc.aio.Channel]:
+async def listening(bundle: Path, **values: Any) -> AsyncIterator[str]:
     settings = SpeechSettings(port=0, health_port=0, metrics_port=None, model=bundle, device="cpu", **values)
-    async with (
-        running(await create_service(settings), settings) as server,
-        open_channel(f"127.0.0.1:{server.port}") as channel,
-    ):
+    async with running(await create_service(settings), settings) as server:
+        yield f"127.0.0.1:{server.port}"
+
+
+@asynccontextmanager
+async def connected(bundle: Path, **values: Any) -> AsyncIterator[grpc.aio.Channel]:
+    async with listening(bundle, **values) as target, open_channel(target) as channel:
         yield channel
 
 
@@ -331,10 +335,39 @@ async def test_a_stream_that_is_refused_takes_no_place(start: Start, pcm: bytes)
                     await asyncio.sleep(0.01)
 
         writing = asyncio.create_task(write_on())
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(LONGEST_DRAIN_S / 2)  # refused by now, and still being drained
         assert finals(await hear(stub, [config(), *pieces(pcm, 32_000)]))
         writing.cancel()
         refused.cancel()
+
+
+async def test_a_client_that_reads_nothing_is_told_so_when_it_reads_again(tmp_path: Path, pcm: bytes) -> None:
+    narrow = [("grpc.http2.lookahead_bytes", 1024), ("grpc.http2.bdp_probe", 0)]
+    async with (
+        listening(write_speech_bundle(tmp_path).parent, stall_seconds=0.5) as target,
+        grpc.aio.insecure_channel(target, options=narrow) as channel,
+    ):
+        call = speech_pb2_grpc.SpeechServiceStub(channel).StreamTranscribe(timeout=LIMIT_S)
+        status = CallStatus(call)
+        await call.write(config())
+
+        async def speak_on() -> None:
+            with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                while True:
+                    await call.write(Request(audio=pcm))
+
+        speaking = asyncio.create_task(speak_on())
+        await until(lambda: streams() == 1)
+        await until(lambda: streams() == 0, patience_s=60)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await drained(call)
+        speaking.cancel()
+        assert reason_of(await status.told(refused.value)) == "RESULTS_UNREAD"
+
+
+async def drained(call: Any) -> None:
+    async for _ in call:
+        pass
 
 
 async def test_bytes_that_are_no_message_end_a_stream_at_once(tmp_path: Path) -> None:
@@ -394,7 +427,7 @@ def streams() -> float:
     return float(metrics.STREAMS._value.get())
 
 
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+async def until(true: Callable[[], bool], patience_s: float = 10) -> None:
+    async with asyncio.timeout(patience_s):
         while not true():
             await asyncio.sleep(0.02)

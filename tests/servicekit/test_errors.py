@@ -5,6 +5,7 @@ import pytest
 from grpc_status import rpc_status
 
 from servicekit.errors import (
+    DeadlineExceeded,
     FailedPrecondition,
     Internal,
     InvalidArgument,
@@ -47,6 +48,14 @@ def test_a_status_without_details_takes_the_code_as_reason() -> None:
     bare = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "down")
     back = from_rpc_error(bare)
     assert (type(back), back.reason, back.message) == (Unavailable, "UNAVAILABLE", "down")
+
+
+def test_a_deadline_that_grpc_itself_enforced_is_told_in_words_of_ours() -> None:
+    late = grpc.aio.AioRpcError(
+        grpc.StatusCode.DEADLINE_EXCEEDED, grpc.aio.Metadata(), grpc.aio.Metadata(), "Stream removed"
+    )
+    assert from_rpc_error(late).message == "The deadline passed before the answer was complete."
+    assert across(DeadlineExceeded("TOO_LATE", "Vision took too long.")).message == "Vision took too long."
 
 
 def test_details_that_contradict_their_status_are_not_trusted() -> None:

@@ -53,7 +53,7 @@ def test_a_part_goes_in_int8_when_it_is_named(bundles: list[Path], tmp_path: Pat
     assert size["small"][Part.VISION] == size["mean"][Part.VISION]
 
 
-@pytest.mark.parametrize("shares", [(1,), (2, -1), (1, 0), (1, float("nan"))])
+@pytest.mark.parametrize("shares", [(1,), (2, -1), (1, 0), (1, float("nan")), (1, float("inf"))])
 def test_each_bundle_has_a_share_above_nothing(
     bundles: list[Path], tmp_path: Path, shares: tuple[float, ...]
 ) -> None:

@@ -21,9 +21,8 @@ from services.llm.media.encoder import Encoder, Encoding, unsupported
 from services.llm.model.fusion import Modality
 from services.llm.prompt import Media, Text
 
-ASKED_AT_ONCE = (
-    32  # media; fewer than an encoder lets wait, so that one conversation alone never meets its end
-)
+# Media that an encoder is asked for at once: fewer than it lets wait, so that no prompt fills its queue.
+ASKED_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class MediaLibrary:
         self._encoders, self._contract, self._channels = encoders, contract, channels
         self._cache: ByteCache[Hashable, Encoding] = ByteCache(cache_bytes)
         self._flights: SingleFlight[Hashable, tuple[Encoding, llm_pb2.MediaReceipt]] = SingleFlight()
-        self._asking = asyncio.Semaphore(ASKED_AT_ONCE)
+        self._asking = {modality: asyncio.Semaphore(ASKED_AT_ONCE) for modality in encoders}
 
     @property
     def modalities(self) -> list[Modality]:
@@ -136,7 +135,7 @@ class MediaLibrary:
         key = (encoder.modality, digest)
 
         async def work() -> tuple[Encoding, llm_pb2.MediaReceipt]:
-            async with self._asking:
+            async with self._asking[encoder.modality]:
                 encoding, receipt = await encoder.encode(data, digest)
             if encoding.complete:
                 self._cache.put((*key, await encoder.fingerprint()), encoding)

@@ -37,11 +37,11 @@ class Inbox(Generic[Message]):
         return message
 
     async def drain(self, longest_s: float) -> None:
-        """Throws away what still comes, until the client pauses.
+        """Throws away what still comes, readable or not, until the client pauses.
 
         In `grpc.aio` a write that meets the end of the call hides the reason from the client.
         """
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, InvalidArgument):
             async with asyncio.timeout(longest_s):
                 while await self.next(QUIET_S) is not None:
                     pass

@@ -23,13 +23,19 @@ RATE = 16_000
 FIELD = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nx\r\n--b--\r\n'
 
 
-def clip(seconds: float = 1.0, rate: int = RATE, container: str = "wav", codec: str = "pcm_s16le") -> bytes:
-    """A saw-tooth, encoded."""
+def clip(
+    seconds: float = 1.0,
+    rate: int = RATE,
+    container: str = "wav",
+    codec: str = "pcm_s16le",
+    before: bytes = b"",
+) -> bytes:
+    """A saw-tooth behind other samples, encoded."""
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
         stream = output.add_stream(codec, rate=rate, layout="mono")
         assert isinstance(stream, av.AudioStream)
-        samples = b"".join(struct.pack("<h", n * 97 % 8000) for n in range(int(seconds * rate)))
+        samples = before + b"".join(struct.pack("<h", n * 97 % 8000) for n in range(int(seconds * rate)))
         frame = av.AudioFrame(format="s16", layout="mono", samples=len(samples) // 2)
         frame.sample_rate = rate
         frame.planes[0].update(samples)
@@ -204,7 +210,7 @@ async def test_what_cannot_be_done_is_named(
         (b"RIFF" + bytes(60), "AUDIO_UNREADABLE"),
         (clip()[:-2000], "AUDIO_TRUNCATED"),
         (clip(container="ogg", codec="libopus", rate=48_000)[:-500], "AUDIO_TRUNCATED"),
-        (clip(61), "AUDIO_TOO_LONG"),
+        (clip(62), "AUDIO_TOO_LONG"),
         (b"\xff\xfb" + b"text posing as sound" * 9, "AUDIO_UNREADABLE"),
     ],
 )
@@ -217,8 +223,17 @@ async def test_a_stream_of_no_audio_is_refused(audio: bytes, code: str, hearing_
 async def test_a_clip_that_says_it_is_too_long_is_not_heard_first(
     speech: ScriptedSpeech, hearing_gateway: Gateway
 ) -> None:
-    await upload(hearing_gateway, clip(61), stream="true")
+    await upload(hearing_gateway, clip(62), stream="true")
     assert speech.streams == []
+
+
+@pytest.mark.parametrize(("container", "codec"), [("ogg", "libopus"), ("adts", "aac"), ("mp3", "libmp3lame")])
+async def test_a_clip_just_within_the_limit_is_heard(
+    container: str, codec: str, hearing_gateway: Gateway
+) -> None:
+    quiet = bytes(20 * 2 * 48_000)
+    *_, done = await streamed(hearing_gateway, clip(39.9, 48_000, container, codec, before=quiet))
+    assert done == "[DONE]"
 
 
 async def test_a_stream_of_next_to_nothing_is_too_short(

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from servicekit.errors import InvalidArgument
-from tests.gateway.conftest import Gateway
+from tests.gateway.conftest import Gateway, StartGateway
 from tests.gateway.realtime.client import RATE, connected
 from tests.gateway.scripted_llm import ScriptedLLM
 from tests.gateway.scripted_speech import ScriptedSpeech, begins, ends, hears, settles
@@ -192,3 +192,28 @@ async def test_a_commit_after_a_turn_that_finds_nothing_more_is_answered(hearing
         await client.send("input_audio_buffer.commit", event_id="mine")
         error = (await client.until("error"))["error"]
     assert (error["code"], error["event_id"]) == ("input_audio_buffer_commit_empty", "mine")
+
+
+async def test_a_turn_at_the_beginning_of_a_long_append_keeps_its_clip(
+    speech: ScriptedSpeech, start_gateway: StartGateway
+) -> None:
+    speech.will(begins(1), settles(3, "你好", 1, 2.5), begins(38), settles(39, "再见", 38, 38.5, index=1))
+    async with (
+        start_gateway(speech_target=f"127.0.0.1:{speech.port}", max_realtime_turn_s=10) as gateway,
+        connected(gateway, TRANSCRIPTION) as client,
+    ):
+        await client.append(bytes(2 * 40 * RATE))
+        texts = [(await client.until(COMPLETED))["transcript"] for _ in range(2)]
+    assert texts == ["你好", "再见"]
+
+
+async def test_times_count_what_came_in_while_a_stream_broke(
+    speech: ScriptedSpeech, hearing_gateway: Gateway
+) -> None:
+    speech.will((1.0, InvalidArgument("SOME_REASON", "No.")))
+    async with connected(hearing_gateway, TRANSCRIPTION) as client:
+        await client.append(bytes(2 * 10 * RATE))
+        await client.until("error")
+        await client.speak(1.1)
+        started = await client.until("input_audio_buffer.speech_started")
+    assert started["audio_start_ms"] == 10_200

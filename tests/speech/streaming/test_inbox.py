@@ -77,3 +77,7 @@ async def test_a_message_that_cannot_be_read_is_told_at_once_and_is_the_last() -
     assert refused.value.reason == "MESSAGE_INVALID"
     assert await inbox.next(1) is None
     await inbox.close()
+
+    drained = Inbox(broken())
+    await drained.drain(1)
+    await drained.close()
