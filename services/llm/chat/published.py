@@ -8,6 +8,8 @@ tokens that the official rendering gives it.
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate, groupby, pairwise
 from pathlib import Path
 
 from services.llm.chat.byte_level import ByteLevelTokenizer
@@ -56,6 +58,7 @@ class PublishedChat:
 
     def lay_out(self, messages: Sequence[Message], *, enable_thinking: bool | None = None) -> Prompt:
         """A picture's place is widened to its tokens. Unless set, thinking is left to the template."""
+        messages = [replace(message, parts=_whole(message.parts, self._control)) for message in messages]
         stand_ins = _StandIns(self._control, messages)
         options = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
         turns = [
@@ -112,6 +115,22 @@ class PublishedChat:
             if self.bytes_of(token_id).strip() or token_id in self._tokenizer.control.values():
                 return False
         return False
+
+
+def _whole(parts: Sequence[Text | Media], control: re.Pattern[str]) -> tuple[Text | Media, ...]:
+    """The same parts, but neighbours in one where a control token would be spelled across their border."""
+    found: list[Text | Media] = []
+    for is_text, run in groupby(parts, lambda part: isinstance(part, Text)):
+        neighbours = list(run)
+        if not is_text:
+            found += neighbours
+            continue
+        texts = [part.text for part in neighbours if isinstance(part, Text)]
+        whole, ends = "".join(texts), [*accumulate(map(len, texts))]
+        spelled = [match.span() for match in control.finditer(whole)]
+        kept = [end for end in ends if not any(first < end < last for first, last in spelled)]
+        found += [Text(whole[start:end]) for start, end in pairwise([0, *kept])]
+    return tuple(found)
 
 
 class _StandIns:

@@ -11,6 +11,7 @@ import torch
 from services.llm.engine.request import SamplingParams
 
 SMALLEST_NUCLEUS = 1e-6  # top_p 0 keeps the likeliest token
+COLDEST = 1e-30  # lower ones take the likeliest token as well
 SHORTLIST = 256  # candidates in which a nucleus is looked for before a whole vocabulary is sorted
 
 
@@ -70,7 +71,10 @@ def _cut(
 
 
 def _scaled(logits_WV: torch.Tensor, params: list[SamplingParams], rows: list[int]) -> torch.Tensor:
-    return logits_WV[rows].float() / _column(logits_WV, params, rows, lambda p: p.temperature)
+    """Measured from the likeliest, so that nothing overflows however low the temperature is."""
+    chosen_WV = logits_WV[rows].float()
+    temperature_W1 = _column(logits_WV, params, rows, lambda p: max(p.temperature, COLDEST))
+    return (chosen_WV - chosen_WV.amax(-1, keepdim=True)) / temperature_W1
 
 
 def _column(

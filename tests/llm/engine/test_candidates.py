@@ -1,5 +1,7 @@
 """What may be drawn is the nucleus of the top k, whoever else is in the batch and however it is found."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -48,6 +50,15 @@ def test_candidates_follow_the_definition(params: SamplingParams) -> None:
     logits = torch.randn(3, VOCABULARY) * 2
     for row, found in enumerate(candidates(logits, [params] * 3)):
         assert likely(found) == pytest.approx(expected(logits[row], params), rel=1e-2, abs=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 1e-37, 1e-38, 1e-45])
+@pytest.mark.parametrize("cut", [{}, {"top_p": 0.9}, {"top_k": 5}], ids=str)
+def test_next_to_no_temperature_takes_the_likeliest(temperature: float, cut: dict[str, Any]) -> None:
+    torch.manual_seed(2)
+    logits = torch.randn(1, VOCABULARY) * 5
+    (found,) = candidates(logits, [SamplingParams(temperature=temperature, **cut)])
+    assert {found.draw(number) for number in (0.0, 0.5, 0.999_999)} == {int(logits.argmax())}
 
 
 def test_a_row_does_not_depend_on_the_others() -> None:
