@@ -44,21 +44,28 @@ class Chat:
                 self.messages.clear()
                 self.images.clear()
             case "/image":
-                self._attach(Path(argument.strip()).expanduser())
+                self._attach(argument.strip())
             case _ if command.startswith("/"):
                 self._console.print(f"There is no command {command}. {HELP}", style="yellow", markup=False)
             case _:
                 self._answer(line)
 
-    def _attach(self, path: Path) -> None:
-        if path.is_file():
+    def _attach(self, name: str) -> None:
+        if (path := _file(name)) is None:
+            self._console.print(f"There is no file {name}.", style="yellow", markup=False)
+        else:
             self.images.append(path)
             self._console.print(f"{path.name} goes with the next message.", style="dim", markup=False)
-        else:
-            self._console.print(f"There is no file {path}.", style="yellow", markup=False)
 
     def _answer(self, text: str) -> None:
-        question = user_message(text, self.images)
+        try:
+            question = user_message(text, self.images)
+        except OSError as error:
+            self._console.print(
+                f"A picture cannot be read: {error}. It is left out.", style="red", markup=False
+            )
+            self.images.clear()
+            return
         answer = ""
         try:
             pieces = self._gateway.stream(
@@ -78,3 +85,11 @@ class Chat:
         self._console.print()
         self.images.clear()
         self.messages += [question, {"role": "assistant", "content": answer}]
+
+
+def _file(name: str) -> Path | None:
+    try:
+        path = Path(name).expanduser()
+        return path if path.is_file() else None
+    except (OSError, RuntimeError):  # a name that is too long, a user who is nobody
+        return None

@@ -18,6 +18,8 @@ TETHER = Path(__file__).with_name("tether.py")
 LAST_LINES = 12
 LINE_BYTES = 64 * 1024  # a longer line is shown in pieces
 OUTPUT_GRACE_S = 1.0
+POLL_S = 0.02
+PYTHON = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Child:
         self._process = await asyncio.create_subprocess_exec(
             *launcher,
             *self.program.command,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **self.program.environment},
+            env={**os.environ, **PYTHON, **self.program.environment},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -86,7 +88,9 @@ class Child:
 
     async def _reap(self) -> int:
         output = asyncio.create_task(self._copy_output())
-        code = await self._process.wait()
+        # Not `wait()`: that one goes on until everybody has closed the pipe, the program's own children too.
+        while (code := self._process.returncode) is None:  # noqa: ASYNC110
+            await asyncio.sleep(POLL_S)
         self.kill()  # whatever it started must not outlive it
         await asyncio.wait({output}, timeout=OUTPUT_GRACE_S)
         output.cancel()

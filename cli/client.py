@@ -42,15 +42,22 @@ class Gateway:
         ca: Path | None = None,
     ) -> None:
         self.url = url.rstrip("/")
-        # A server named by the user is reached directly, whatever proxy the environment sets.
-        self._http = httpx.Client(
-            base_url=self.url,
-            timeout=httpx.Timeout(READ_TIMEOUT_S, connect=5.0),
-            transport=transport,
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
-            verify=ssl.create_default_context(cafile=ca) if ca else True,
-            trust_env=False,
-        )
+        try:
+            # A server named by the user is reached directly, whatever proxy the environment sets.
+            self._http = httpx.Client(
+                base_url=self.url,
+                timeout=httpx.Timeout(READ_TIMEOUT_S, connect=5.0),
+                transport=transport,
+                headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+                verify=ssl.create_default_context(cafile=ca) if ca else True,
+                trust_env=False,
+            )
+        except httpx.InvalidURL as error:
+            raise GatewayError(f"{self.url} is no URL: {error}") from error
+        except UnicodeEncodeError as error:
+            raise GatewayError("An API key holds plain ASCII characters only.") from error
+        except OSError as error:  # ssl.SSLError is one
+            raise GatewayError(f"{ca} is not usable as a certificate authority: {error}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +74,10 @@ class Gateway:
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         _raise_for_error(response)
-        return str(response.json()["data"][0]["id"])
+        try:
+            return str(response.json()["data"][0]["id"])
+        except (ValueError, LookupError, TypeError) as error:
+            raise GatewayError(f"{self.url} answers, but not as an OpenAI-compatible server does.") from error
 
     def answer(self, messages: list[Message], **options: Any) -> dict[str, Any]:
         """The whole completion object for a conversation."""
@@ -93,9 +103,10 @@ class Gateway:
 
     def stream(self, messages: list[Message], **options: Any) -> Iterator[Piece]:
         """The answer piece by piece; raises GatewayError when the stream breaks off."""
-        body = self._request(messages, options) | {"stream": True}
+        body = json.dumps(self._request(messages, options) | {"stream": True}, ensure_ascii=True)
+        headers = {"Content-Type": "application/json"}
         try:
-            with self._http.stream("POST", "/v1/chat/completions", json=body) as response:
+            with self._http.stream("POST", "/v1/chat/completions", content=body, headers=headers) as response:
                 if response.is_error:
                     response.read()
                 _raise_for_error(response)

@@ -71,7 +71,10 @@ def check_model(folder: Path) -> Check:
 
 def check_port(host: str, port: int) -> Check:
     """The gateway could listen."""
-    free = is_free(host, port)
+    try:
+        free = is_free(host, port)
+    except OSError as error:
+        return Check("port", False, f"{host}:{port} cannot be bound: {error.strerror or error}")
     return Check(
         "port", free, f"{host}:{port} is {'free' if free else 'in use: stop that server or choose --port'}"
     )

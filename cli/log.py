@@ -1,5 +1,6 @@
 """One readable log out of several processes."""
 
+import io
 import os
 import sys
 from contextlib import suppress
@@ -13,6 +14,8 @@ class MergedLog:
 
     def __init__(self, names: list[str], stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
+        if isinstance(self._stream, io.TextIOWrapper):  # a terminal may lack characters that a service writes
+            self._stream.reconfigure(errors="backslashreplace")
         width = max(map(len, names))
         coloured = self._stream.isatty() and "NO_COLOR" not in os.environ
         paints = [f"\033[{COLOURS[i % len(COLOURS)]}m" for i in range(len(names))]
@@ -27,6 +30,6 @@ class MergedLog:
         self.show("\n".join(f"{self._prefixes[name]}{line}" for line in text.splitlines() or [""]))
 
     def show(self, text: str) -> None:
-        """Writes text as it stands; what a full disk or a closed pipe does not take is lost, and no more."""
-        with suppress(OSError):
+        """Writes text as it stands; what a full disk or a closed pipe does not take is lost, no more."""
+        with suppress(OSError, ValueError):
             print(text, file=self._stream, flush=True)

@@ -23,7 +23,9 @@ ApiKey = Annotated[
 ]
 Authority = Annotated[
     Path | None,
-    typer.Option("--ca", envvar="AUTOGLM_CA", help="Who signed the server's certificate.", exists=True),
+    typer.Option(
+        "--ca", envvar="AUTOGLM_CA", help="Who signed the server's certificate.", exists=True, dir_okay=False
+    ),
 ]
 
 
@@ -81,7 +83,7 @@ def chat(
     """Talk to a running server; /image PATH adds a picture."""
     from cli.chat import Chat
 
-    with Gateway(url, api_key=api_key, ca=ca) as gateway:
+    with _gateway(url, api_key, ca) as gateway:
         try:
             gateway.model()
         except GatewayError as error:
@@ -99,7 +101,7 @@ def caption(
 ) -> None:
     """Describe pictures with a running server, one line each."""
     failed = False
-    with Gateway(url, api_key=api_key, ca=ca) as gateway:
+    with _gateway(url, api_key, ca) as gateway:
         for file in files:
             try:
                 completion = gateway.answer([user_message(prompt, [file])])
@@ -123,7 +125,7 @@ def transcribe(
 ) -> None:
     """Write down what is said in recordings, with a running server."""
     failed = False
-    with Gateway(url, api_key=api_key, ca=ca) as gateway:
+    with _gateway(url, api_key, ca) as gateway:
         for file in files:
             try:
                 text = gateway.transcript(file, form, words)
@@ -138,7 +140,7 @@ def transcribe(
 def doctor(
     model: Annotated[Path | None, typer.Option(help="Folder of the model bundle.")] = None,
     host: Annotated[str, typer.Option(help="Address the gateway would listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port the gateway would listen on.")] = 8000,
+    port: Annotated[int, typer.Option(help="Port the gateway would listen on.", min=0, max=65535)] = 8000,
 ) -> None:
     """Check python, packages, stubs, model and port; exit code 1 when something is wrong."""
     from cli.bundle import DEFAULT_MODEL
@@ -160,6 +162,13 @@ def new_key(
     typer.echo(f"key   {key}")
     typer.echo(f"line  {name} {hash_of(key)}")
     typer.echo("Give the key to its holder and forget it; the line goes into the file of keys.", err=True)
+
+
+def _gateway(url: str, api_key: str | None, ca: Path | None) -> Gateway:
+    try:
+        return Gateway(url, api_key=api_key, ca=ca)
+    except GatewayError as error:
+        raise _failure(str(error)) from error
 
 
 def _failure(message: str) -> typer.Exit:

@@ -1,5 +1,6 @@
 """Free TCP ports."""
 
+import errno
 import socket
 import sys
 from collections.abc import Sequence
@@ -56,10 +57,12 @@ def pick_ports(preferred: Sequence[int], host: str = LOOPBACK) -> list[int]:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether a server could bind this port now."""
+    """Whether a server could bind this port now. Raises OSError for a host that is none of this machine's."""
     try:
         _bind(host, port).close()
-    except OSError:
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
         return False
     return True
 

@@ -38,7 +38,8 @@ async def serve(topology: Topology) -> None:
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, on_signal)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's word stands
+            loop.add_signal_handler(number, on_signal)
     log.write(NAME, f"Loading {display_name(topology.model)} model from {topology.model}")
     await supervisor.run(stop, on_ready)
     log.write(NAME, "Stopped.")

@@ -19,6 +19,7 @@ from servicekit.settings import (
     KeyPair,
     KeySettings,
     Settings,
+    SettingsError,
     TLSSettings,
     load_settings,
 )
@@ -87,7 +88,9 @@ class Topology:
     @property
     def url(self) -> str:
         """Where a client on this machine reaches the gateway."""
-        return f"{'https' if self.https else 'http'}://{_reachable(self.host)}:{self.port}"
+        host = _reachable(self.host)
+        authority = f"[{host}]" if ":" in host else host
+        return f"{'https' if self.https else 'http'}://{authority}:{self.port}"
 
 
 def plan(options: Options, held: HeldPorts) -> Topology:
@@ -111,7 +114,10 @@ def plan(options: Options, held: HeldPorts) -> Topology:
     threads = share_threads(available_cores(), "vision" in started)
 
     def program(name: str, ready: Callable[[], Awaitable[bool]], **values: object) -> Program:
-        environment = {f"AUTOGLM_{name.upper()}__{key.upper()}": str(value) for key, value in values.items()}
+        environment = {
+            f"AUTOGLM_{name.upper()}__{key.upper()}": "null" if value is None else str(value)
+            for key, value in values.items()
+        }
         own_threads = settings[name].num_threads or threads.get(name, 1)
         return Program(
             name,
@@ -182,18 +188,25 @@ def _find_model(folder: Path) -> Path:
 
 
 def _gateway_port(held: HeldPorts, host: str, port: int) -> int:
-    if port and not is_free(host, port):
-        raise PortInUseError(
-            f"{host}:{port} is in use. Stop the server that listens there, or choose another with --port."
-        )
-    return held.pick([port], host)[0]
+    try:
+        if port and not is_free(host, port):
+            raise PortInUseError(
+                f"{host}:{port} is in use. Stop the server that listens there, or choose another with --port."
+            )
+        return held.pick([port], host)[0]
+    except OSError as error:
+        raise SettingsError(f"{host}:{port} cannot be bound: {error.strerror or error}") from error
 
 
-def _service_ports(held: HeldPorts, settings: Mapping[str, ProcessSettings]) -> dict[str, dict[str, int]]:
+def _service_ports(
+    held: HeldPorts, settings: Mapping[str, ProcessSettings]
+) -> dict[str, dict[str, int | None]]:
     """Port, health port and metrics port of each service: the configured ones where they are free."""
     keys = ("port", "health_port", "metrics_port")
-    picked = iter(held.pick([getattr(own, key) or 0 for own in settings.values() for key in keys]))
-    return {name: {key: next(picked) for key in keys} for name in settings}
+    wanted = [getattr(own, key) for own in settings.values() for key in keys]
+    picked = iter(held.pick([port for port in wanted if port is not None]))
+    settled = iter([None if port is None else next(picked) for port in wanted])
+    return {name: {key: next(settled) for key in keys} for name in settings}
 
 
 def _reachable(host: str) -> str:

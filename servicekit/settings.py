@@ -151,6 +151,8 @@ def _read_file(path: Path) -> dict[str, dict[str, object]]:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError as error:
         raise SettingsError(f"There is no settings file {path}; ${CONFIG_VARIABLE} names another") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from error
     except yaml.YAMLError as error:
         raise SettingsError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
@@ -163,7 +165,7 @@ def _read_file(path: Path) -> dict[str, dict[str, object]]:
 
 def _read_variable(name: str, text: str) -> object:
     """Text as it stands, for the setting's type to read; lists and mappings are YAML, `null` is none."""
-    if text != "null" and not text.startswith(("[", "{")):
+    if text != "null" and (text[:1], text[-1:]) not in (("[", "]"), ("{", "}")):
         return text
     try:
         return yaml.safe_load(text)

@@ -114,12 +114,52 @@ def test_chat_keeps_the_picture_when_the_answer_fails(tmp_path: Path) -> None:
     assert chat.images == [picture]
 
 
+def test_chat_goes_on_after_a_picture_that_went_away(tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"x")
+
+    def answer(_: dict[str, Any]) -> httpx.Response:
+        picture.unlink(missing_ok=True)
+        return events(delta(content="好"), "[DONE]")
+
+    chat, output = talk(answer, "你好", f"/image {picture}", "这是什么?", "再见")
+    assert "no file" in output
+    assert len(chat.messages) == 6
+    chat.images.append(picture)
+    chat.take("这是什么?")
+    assert len(chat.messages) == 6
+    assert chat.images == []
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:abc", "http://[::1"])
+def test_what_is_no_url_is_named(url: str) -> None:
+    with pytest.raises(GatewayError, match="is no URL"):
+        Gateway(url)
+
+
+def test_a_key_that_no_header_takes_is_refused() -> None:
+    with pytest.raises(GatewayError, match="ASCII"):
+        Gateway(api_key="钥匙")
+
+
+def test_another_kind_of_server_is_told_as_such() -> None:
+    page = httpx.MockTransport(lambda _: httpx.Response(200, text="<html>"))
+    with Gateway(transport=page) as other, pytest.raises(GatewayError, match="OpenAI-compatible"):
+        other.model()
+
+
 def test_chat_new_forgets_everything() -> None:
     chat, _ = talk(lambda _: events(delta(content="好"), "[DONE]"), "你好", "/new")
     assert chat.messages == []
 
 
 def test_chat_names_a_missing_file_and_an_unknown_command() -> None:
-    _, output = talk(lambda _: events("[DONE]"), "/image /no/such.png", "/dance")
+    _, output = talk(
+        lambda _: events("[DONE]"),
+        "/image /no/such.png",
+        "/dance",
+        "/image ~nobody-here/x",
+        f"/image {'a' * 300}",
+    )
     assert "There is no file /no/such.png" in output
     assert "There is no command /dance" in output

@@ -2,6 +2,7 @@
 
 import errno
 import io
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +52,16 @@ class FullDisk(io.StringIO):
 def test_a_full_disk_costs_lines_and_no_more() -> None:
     """Otherwise nobody would empty the children's pipes any more, and they would stand still."""
     MergedLog(["llm"], FullDisk()).write("llm", "a")
+
+
+def test_what_a_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w", encoding="latin-1") as stream:
+        MergedLog(["llm"], stream).write("llm", "你好 \ufffd")
+    assert (tmp_path / "log").read_text(encoding="latin-1") == "llm | \\u4f60\\u597d \\ufffd\n"
+
+
+def test_a_closed_stream_costs_lines_and_no_more() -> None:
+    stream = io.StringIO()
+    log = MergedLog(["llm"], stream)
+    stream.close()
+    log.write("llm", "a")

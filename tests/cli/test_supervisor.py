@@ -146,6 +146,14 @@ async def test_an_overstaying_process_group_is_killed(house: House) -> None:
     assert "did not stop within" in house.output.getvalue()
 
 
+async def test_a_death_is_noticed_while_what_the_program_started_lives_on(house: House) -> None:
+    leaving = "import subprocess, sys; subprocess.Popen(['sleep', '60']); sys.exit(3)"
+    program = Program("leaving", [sys.executable, "-S", "-c", leaving], never)
+    async with asyncio.timeout(5):
+        with pytest.raises(StartError, match="leaving exited with code 3"):
+            await house.supervisor([program]).run(asyncio.Event(), nothing)
+
+
 async def test_kill_does_not_wait_for_the_drain(house: House) -> None:
     supervisor = house.supervisor([house.program("stubborn", STUBBORN)])
     started = time.monotonic()

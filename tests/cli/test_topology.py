@@ -100,6 +100,25 @@ def test_a_server_on_all_interfaces_is_reached_over_loopback(config: Path, bundl
     assert plan(Options(config, bundle, host="0.0.0.0")).url.startswith(f"http://{LOOPBACK}:")
 
 
+def test_an_address_of_ipv6_stands_in_brackets(config: Path, bundle: Path) -> None:
+    assert plan(Options(config, bundle, host="::1")).url.startswith("http://[::1]:")
+
+
+def test_a_host_of_another_machine_is_told_as_such(config: Path, bundle: Path) -> None:
+    for port in (0, 8000):
+        with pytest.raises(SettingsError, match="cannot be bound"):
+            plan(Options(config, bundle, host="203.0.113.7", port=port))
+
+
+def test_metrics_that_are_turned_off_stay_off(
+    config: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOGLM_VISION__METRICS_PORT", "null")
+    topology = plan(Options(config, bundle))
+    assert program(topology, "vision").environment["AUTOGLM_VISION__METRICS_PORT"] == "null"
+    assert program(topology, "llm").environment["AUTOGLM_LLM__METRICS_PORT"].isdecimal()
+
+
 def test_https_and_keys_show_in_the_address_and_the_first_question(
     config: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,7 +67,7 @@ def test_settings_cannot_change() -> None:
         ("[vision]", {}, "holds no sections"),
         ("vision: 1", {}, "vision is no section"),
         ("vision: {port: 1}", {"AUTOGLM_VISON__PORT": "2"}, "AUTOGLM_VISON__PORT names no section"),
-        ("vision: {port: 1}", {"AUTOGLM_VISION__PORT": "[2"}, "AUTOGLM_VISION__PORT is not valid YAML"),
+        ("vision: {port: 1}", {"AUTOGLM_VISION__PORT": "[2, [3]"}, "AUTOGLM_VISION__PORT is not valid YAML"),
         ("", {}, "no section vision"),
     ],
 )
@@ -80,3 +80,12 @@ def test_what_is_wrong_is_named(config: Path, text: str, environ: dict[str, str]
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"no settings file .*nowhere\.yaml"):
         load_settings("vision", Sample, tmp_path / "nowhere.yaml", {})
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_settings("vision", Sample, tmp_path, {})
+    path = tmp_path / "config.yaml"
+    path.write_bytes("vision: {port: 1} # 端口".encode("gbk"))
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_settings("vision", Sample, path, {})
