@@ -16,7 +16,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 MAX_PIXELS = 40_000_000  # beyond it, decoding costs more than sending
 
 _DATA_URL = re.compile(
-    r"data:(?P<type>[\w.+/-]{0,127})(?:;[\w.+=-]+)*?(?P<base64>;base64)?,", re.ASCII | re.IGNORECASE
+    r"data:(?P<type>[\w.+/-]{0,127})(?:;[\w.+=-]{1,127}){0,16}?(?P<base64>;base64)?,",
+    re.ASCII | re.IGNORECASE,
 )
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from gateway.bounds import check_values
 from gateway.errors import ApiError, invalid
 
 MAX_MESSAGES = 4096
@@ -154,6 +155,7 @@ _WHY_NOT = {
 
 def parse_request(body: bytes | bytearray) -> ChatRequest:
     """Raises ApiError 400 that names the parameter."""
+    check_values(body)
     try:
         return ChatRequest.model_validate_json(body)
     except ValidationError as error:

@@ -8,6 +8,7 @@ import structlog
 from pydantic_core import from_json
 
 from gateway import media
+from gateway.bounds import check_values
 from gateway.clients import Clients
 from gateway.errors import ApiError, invalid, unforeseen
 from gateway.realtime.config import Configuration, samples_of
@@ -176,7 +177,8 @@ class Session:
 
 
 def _read(message: str | None) -> dict[str, Any]:
-    """Raises ApiError 400: no text, no JSON, no object."""
+    """Raises ApiError 400: no text, no JSON, no object, more values than an event has."""
+    check_values(message or "")
     try:
         # Unlike the standard library's, this reader takes no half characters, which cannot be sent back.
         raw = from_json(message, allow_inf_nan=False) if message is not None else None
