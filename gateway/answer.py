@@ -57,11 +57,6 @@ class Answer:
         return Piece({"content": text}, logprobs)
 
     @property
-    def is_empty(self) -> bool:
-        """Nothing has come yet."""
-        return not (self._content or self._reasoning or self._finish)
-
-    @property
     def usage(self) -> dict[str, Any]:
         """OpenAI's `usage`."""
         used = self._end.usage

@@ -103,10 +103,12 @@ async def _events(clients: Clients, asked: llm_pb2.GenerateRequest, parsed: Chat
 
 
 async def _whole(events: Events, answer: Answer, started: float) -> dict[str, Any]:
+    is_first = True
     async with aclosing(events):
         async for event in events:
-            if answer.is_empty:
+            if is_first:
                 FIRST_TOKEN_SECONDS.observe(time.monotonic() - started)
+            is_first = False
             answer.push(event)
     _count(answer)
     return answer.completion

@@ -1,6 +1,8 @@
 """What can be set about the gateway: section `gateway` of config.yaml."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from servicekit.channel import MAX_MESSAGE_BYTES
 from servicekit.settings import KeyPair, KeySettings, Settings, TLSSettings
@@ -79,3 +81,9 @@ class GatewaySettings(Settings):
     def encrypted(self) -> bool:
         """Whether clients meet TLS."""
         return self.https is not None
+
+    @model_validator(mode="after")
+    def _one_body_fits_the_total(self) -> Self:
+        if self.max_total_body_bytes < self.max_body_bytes:
+            raise ValueError("max_total_body_bytes must hold one body of max_body_bytes")
+        return self

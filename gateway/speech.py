@@ -1,5 +1,6 @@
 """The speech service as the gateway sees it, in words of its own: what was heard, when, how surely."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -152,6 +153,11 @@ class SpeechClient:
                         yield event
             except grpc.aio.AioRpcError as error:
                 raise failure or self._named(await status.told(error)) from error
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                raise self._breaker.unavailable() from error  # the call was cancelled, and not by us
             finally:
                 call.cancel()
         if failure:

@@ -11,7 +11,7 @@ import grpc
 
 from servicekit.watched import Watched
 
-RETIRE_S = 600.0  # longer than the longest call
+RETIRE_S = 86_400.0  # longer than any call: it is over when the last one is
 
 Open = Callable[[grpc.ChannelCredentials], grpc.aio.Channel]
 

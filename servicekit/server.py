@@ -21,6 +21,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
+from servicekit.checkpoint import CheckpointError
+from servicekit.errors import ServiceError
 from servicekit.exposure import check_exposure
 from servicekit.interceptors import ServerInterceptor
 from servicekit.settings import ServerSettings, SettingsError, TLSSettings, load_settings
@@ -203,7 +205,10 @@ async def _serve(create: Callable[[], Awaitable[Service]], settings: ServerSetti
 
 
 async def _start(create: Callable[[], Awaitable[Service]], settings: ServerSettings) -> RunningServer:
-    return await RunningServer.start(await create(), settings)
+    try:
+        return await RunningServer.start(await create(), settings)
+    except (CheckpointError, ServiceError) as error:
+        raise SettingsError(str(error)) from error
 
 
 def _serve_metrics(settings: ServerSettings) -> int | None:

@@ -78,13 +78,14 @@ class Response:
             self._fail(unforeseen())
 
     async def _answer(self, answer: Answer) -> None:
-        started = time.monotonic()
+        started, is_first = time.monotonic(), True
         while True:
             try:
                 async with aclosing(self._events()) as events:
                     async for event in events:
-                        if answer.is_empty:
+                        if is_first:
                             FIRST_TOKEN_SECONDS.observe(time.monotonic() - started)
+                        is_first = False
                         if piece := answer.push(event):
                             self._say(piece.delta.get("content", ""))
                 return

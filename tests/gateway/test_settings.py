@@ -27,3 +27,8 @@ def test_the_environment_wins() -> None:
 def test_a_wrong_setting_is_refused_by_name(key: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"gateway\.{key.lower()} \(from AUTOGLM_GATEWAY__{key}\)"):
         load_settings("gateway", GatewaySettings, CONFIG, {f"AUTOGLM_GATEWAY__{key}": value})
+
+
+def test_one_body_must_fit_what_all_may_hold() -> None:
+    with pytest.raises(SettingsError, match="max_total_body_bytes"):
+        load_settings("gateway", GatewaySettings, CONFIG, {"AUTOGLM_GATEWAY__MAX_TOTAL_BODY_BYTES": "2048"})

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
+from servicekit.errors import Unavailable
 from services.llm.backbone import LazyBackbone, display_name
+from services.llm.checkpoint import Backbone
 from services.llm.settings import LLMSettings
 from tests.bundles import write_llm_bundle
 
@@ -45,3 +47,36 @@ async def test_a_published_folder_and_made_up_weights_are_opened(published: Call
         assert backbone.bundle.config.mrope_section
         assert not backbone.bundle.native
         assert backbone.generator is None
+
+
+class Counted(LazyBackbone):
+    """Counts how often its weights are read."""
+
+    reads = 0
+
+    def _read(self) -> Backbone:
+        self.reads += 1
+        return super()._read()
+
+
+async def test_a_caller_who_gives_up_leaves_the_load_to_the_others(tmp_path: Path) -> None:
+    backbone = Counted(LLMSettings(model=write_llm_bundle(tmp_path).parent, kv_cache_bytes=4 << 20))
+    for _ in range(5):
+        hasty = asyncio.create_task(backbone.load())
+        await asyncio.sleep(0)
+        hasty.cancel()
+    assert await backbone.load() is backbone.generator
+    assert backbone.reads == 1
+    await backbone.close()
+
+
+async def test_weights_that_went_away_are_told_as_such_and_found_when_they_are_back(tmp_path: Path) -> None:
+    folder = write_llm_bundle(tmp_path)
+    backbone = LazyBackbone(LLMSettings(model=folder.parent, kv_cache_bytes=4 << 20))
+    away = (folder / "model.safetensors").rename(tmp_path / "away")
+    with pytest.raises(Unavailable) as refused:
+        await backbone.load()
+    assert refused.value.reason == "MODEL_UNAVAILABLE"
+    away.rename(folder / "model.safetensors")
+    assert await backbone.load() is backbone.generator
+    await backbone.close()

@@ -13,7 +13,9 @@ from autoglm.speech.v1 import speech_pb2 as pb
 from autoglm.speech.v1 import speech_pb2_grpc as pb_grpc
 from servicekit import server as server_module
 from servicekit.channel import open_channel
-from servicekit.server import LIVENESS, WHOLE_PROCESS, RunningServer, running
+from servicekit.checkpoint import CheckpointError
+from servicekit.errors import Unavailable
+from servicekit.server import LIVENESS, WHOLE_PROCESS, RunningServer, Service, running
 from servicekit.settings import ServerSettings, SettingsError
 from tests.servicekit.echo import CALLS, NAME, SETTINGS, Echo, service
 
@@ -190,3 +192,17 @@ async def test_a_taken_port_is_named() -> None:
         taken = ServerSettings(port=server.port, health_port=0)
         with pytest.raises(SettingsError, match=f":{server.port} cannot be bound"):
             await RunningServer.start(service(Echo()), taken)
+
+
+@pytest.mark.parametrize(
+    "error", [CheckpointError("The weights are no numbers."), Unavailable("X", "Not there.")]
+)
+async def test_a_warm_up_that_fails_is_told_in_one_line(error: Exception) -> None:
+    async def warm_up() -> None:
+        raise error
+
+    async def create() -> Service:
+        return service(Echo(), warm_up=warm_up)
+
+    with pytest.raises(SettingsError, match=str(error)):
+        await server_module._serve(create, SETTINGS)

@@ -143,7 +143,8 @@ class MediaLibrary:
 
         joined = key in self._flights
         try:
-            return await self._flights.join(key, work)
+            encoding, receipt = await self._flights.join(key, work)
+            return encoding, _shared(receipt) if joined else receipt
         except DeadlineExceeded:
             # The call carried the deadline of whoever came first; this request may have time left.
             if not joined:
@@ -171,6 +172,14 @@ class MediaLibrary:
             lambda: hashlib.sha256(shape.encode() + embedding.tensor.data).digest()
         )
         return _embedded(encoder, b"caller:%b:%b" % (fingerprint.encode(), digest), encoding, receipt)
+
+
+def _shared(receipt: llm_pb2.MediaReceipt) -> llm_pb2.MediaReceipt:
+    """Of who waited for what another one sent."""
+    own = llm_pb2.MediaReceipt()
+    own.CopyFrom(receipt)
+    own.source, own.sent_bytes, own.received_bytes = llm_pb2.MEDIA_SOURCE_LOCAL_CACHE, 0, 0
+    return own
 
 
 def _embedded(encoder: Encoder, key: bytes, encoding: Encoding, receipt: llm_pb2.MediaReceipt) -> Embedded:

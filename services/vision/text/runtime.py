@@ -16,6 +16,8 @@ from services.vision.text.reader import READ_SIDE, Reading, TextModel, read_text
 
 log = structlog.get_logger(__name__)
 
+RETRY_S = 10.0
+
 Result = TypeVar("Result")
 
 
@@ -28,6 +30,7 @@ class TextRuntime:
     def __init__(self, load: Callable[[], TextModel], limit_s: float, max_pixels: int):
         self._load, self._limit_s, self._max_pixels = load, limit_s, max_pixels
         self._loading: asyncio.Task[TextModel] | None = None
+        self._tried_at = 0.0
         self._thread = ThreadPoolExecutor(1, "vision-text")
 
     async def read(self, data: bytes) -> Reading:
@@ -48,8 +51,11 @@ class TextRuntime:
         return reading
 
     def start(self) -> "asyncio.Task[TextModel]":
-        """Begins to load unless that has been done; a load that failed is tried again."""
-        if self._loading is None or (self._loading.done() and _failed(self._loading)):
+        """Begins to load unless that has been done; a load that failed is tried again, after a while."""
+        now = time.monotonic()
+        failed = self._loading is not None and self._loading.done() and _failed(self._loading)
+        if self._loading is None or (failed and now - self._tried_at >= RETRY_S):
+            self._tried_at = now
             self._loading = asyncio.create_task(self._in_thread(self._load))
         return self._loading
 

@@ -88,3 +88,13 @@ def test_a_picture_that_came_too_late_is_not_looked_at() -> None:
 
 def test_a_dot_is_no_page() -> None:
     assert read_text(Model(), page(3, 900)).lines == ()
+
+
+def test_a_search_that_takes_too_long_is_not_complete() -> None:
+    class Slow(Model):
+        def find(self, image: Image.Image) -> list[Quad]:
+            time.sleep(0.06)
+            return []
+
+    assert not read_text(Slow(), page(), time.monotonic() + 0.03).complete
+    assert read_text(Slow(), page(), time.monotonic() + 60).complete

@@ -103,3 +103,18 @@ async def test_what_was_not_read_in_time_is_not_kept(make: Make) -> None:
     assert not (await pipeline.encode(data)).encoding.text.complete
     assert not (await pipeline.encode(data)).cache_hit
     assert model.looks == 0
+
+
+async def test_a_reader_that_cannot_be_loaded_is_not_tried_for_every_picture() -> None:
+    tries = 0
+
+    def load() -> TextModel:
+        nonlocal tries
+        tries += 1
+        raise RuntimeError("no such weights")
+
+    reader = TextRuntime(load, 5.0, 1_000_000)
+    for n in range(3):
+        assert not (await reader.read(file_of(photo(64, 48, n)))).complete
+    assert tries == 1
+    await reader.close()
