@@ -88,7 +88,7 @@ class Detokenizer:
 
     def flush(self) -> list[Delta]:
         """What was held back; the bytes of an unfinished character are dropped."""
-        return self._say(self._rest(), even_silent=bool(self._logprobs))
+        return self._say(self._rest(), even_silent=bool(self._ids))
 
     def _note(self, token_id: int, logprobs: Logprobs | None) -> None:
         self._ids.append(token_id)

@@ -3,13 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from autoglm.llm.v1 import llm_pb2
 from servicekit.errors import DeadlineExceeded, Internal, InvalidArgument, Unavailable
 from services.llm.chat.format import ChatFormat
 from services.llm.detokenizer import Delta
-from services.llm.engine.request import FinishReason, Logprobs, SamplingParams
+from services.llm.engine.request import RANGES, FinishReason, Logprobs, SamplingParams
 from services.llm.generation import Finish
 from services.llm.media.library import MediaContent
 from services.llm.model.fusion import MessageGate, Modality
@@ -28,16 +26,6 @@ CHANNELS = {
 FINISH_REASONS = {
     FinishReason.STOP: llm_pb2.FINISH_REASON_STOP,
     FinishReason.LENGTH: llm_pb2.FINISH_REASON_LENGTH,
-}
-RANGES = {
-    "temperature": (0.0, 2.0),
-    "top_p": (0.0, 1.0),
-    "top_k": (0, 2**31 - 1),
-    "max_tokens": (1, 2**31 - 1),
-    "repetition_penalty": (float(np.float32(0.01)), 10.0),  # as the contract's float holds it
-    "frequency_penalty": (-2.0, 2.0),
-    "presence_penalty": (-2.0, 2.0),
-    "top_logprobs": (0, 20),
 }
 MAX_STOPS = 16
 RETRY_AFTER_S = 1.0

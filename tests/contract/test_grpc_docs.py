@@ -8,7 +8,7 @@ import pytest
 
 from servicekit.settings import ServerSettings
 from services.llm import messages
-from services.llm.engine.request import SamplingParams
+from services.llm.engine.request import RANGES, SamplingParams
 from services.llm.settings import LLMSettings
 from services.speech.settings import SpeechSettings
 from services.vision.settings import VisionSettings
@@ -107,8 +107,8 @@ def test_the_limits_are_the_defaults() -> None:
 def test_the_ranges_of_sampling_parameters_are_those_that_are_checked() -> None:
     rows = {name: (low, high, unset) for name, low, high, unset in table("Limits", "parameter")}
     assert rows.pop("stop") == ("0 strings", f"{messages.MAX_STOPS} strings", "none")
-    assert set(rows) == set(messages.RANGES)
-    for name, (low, high) in messages.RANGES.items():
+    assert set(rows) == set(RANGES)
+    for name, (low, high) in RANGES.items():
         most = "any" if high == 2**31 - 1 else f"{high:g}"
         assert rows[name][:2] == (f"{low:g}", most)
         if name not in ("temperature", "max_tokens", "top_logprobs"):  # not the engine's to choose

@@ -123,6 +123,13 @@ def test_log_probabilities_stay_with_their_tokens_to_the_last_one(tokenizer: Tok
     assert [one for d in deltas for one in d.logprobs] == told
 
 
+def test_every_token_is_told_though_its_character_was_cut_short(tokenizer: Tokenizer) -> None:
+    token_ids = tokenizer.encode("a🍎")[:-1]
+    deltas = read(Detokenizer(tokenizer), token_ids)
+    assert [one for delta in deltas for one in delta.token_ids] == token_ids
+    assert content(deltas) == "a"
+
+
 def test_a_character_that_a_mark_cuts_off_stays_broken(tokenizer: Tokenizer) -> None:
     first, *_ = tokenizer.encode("🍎")
     token_ids = [first, tokenizer.special(THINK), *tokenizer.encode("b")]

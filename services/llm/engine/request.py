@@ -38,6 +38,19 @@ class SamplingParams:
         return (self.repetition_penalty, self.frequency_penalty, self.presence_penalty) != (1.0, 0.0, 0.0)
 
 
+RANGES = {
+    "temperature": (0.0, 2.0),
+    "top_p": (0.0, 1.0),
+    "top_k": (0, 2**31 - 1),
+    "max_tokens": (1, 2**31 - 1),
+    "repetition_penalty": (float(torch.tensor(0.01)), 10.0),  # as the contract's float holds it
+    "frequency_penalty": (-2.0, 2.0),
+    "presence_penalty": (-2.0, 2.0),
+    "top_logprobs": (0, 20),
+}
+"""What the numbers among them may be."""
+
+
 @dataclass(frozen=True, eq=False)
 class Request:
     """A prompt in tokens, ready to run.

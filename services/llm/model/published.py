@@ -94,5 +94,8 @@ def _ids(*candidates: int | list[int] | None) -> tuple[int, ...]:
     """The first that is given, one id or several."""
     for ids in candidates:
         if ids is not None:
-            return (ids,) if isinstance(ids, int) else tuple(ids)
+            several = (ids,) if isinstance(ids, int) else tuple(ids)
+            if not all(isinstance(one, int) for one in several):
+                raise ConfigError(f"eos_token_id is {ids!r}, and no token")
+            return several
     return ()

@@ -74,3 +74,18 @@ def test_a_temperature_that_the_service_was_set_to_comes_first(tmp_path: Path) -
 
 def test_a_native_bundle_takes_the_likeliest_token(tmp_path: Path) -> None:
     assert read_defaults(bundle(tmp_path, native=True, do_sample=True), None) == SamplingParams()
+
+
+def test_no_limit_may_be_spelled_as_other_servers_spell_it(tmp_path: Path) -> None:
+    assert read_defaults(bundle(tmp_path, do_sample=True, top_k=-1), None).top_k == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("top_k", -2), ("temperature", "0.8"), ("temperature", -1), ("repetition_penalty", 0), ("top_p", True)],
+)
+def test_a_default_that_cannot_be_used_prevents_the_start_by_name(
+    tmp_path: Path, key: str, value: Any
+) -> None:
+    with pytest.raises(CheckpointError, match=rf"generation_config\.json: {key} is {value!r}"):
+        read_defaults(bundle(tmp_path, do_sample=True, **{key: value}), None)
