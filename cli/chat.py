@@ -61,10 +61,10 @@ class Chat:
         try:
             question = user_message(text, self.images)
         except OSError as error:
+            self.images = [path for path in self.images if _file(str(path))]
             self._console.print(
-                f"A picture cannot be read: {error}. It is left out.", style="red", markup=False
+                f"A picture cannot be read, and is left out: {error}. Ask again.", style="red", markup=False
             )
-            self.images.clear()
             return
         answer = ""
         try:

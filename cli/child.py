@@ -18,7 +18,7 @@ TETHER = Path(__file__).with_name("tether.py")
 LAST_LINES = 12
 LINE_BYTES = 64 * 1024  # a longer line is shown in pieces
 OUTPUT_GRACE_S = 1.0
-POLL_S = 0.02
+POLL_S = 0.1
 PYTHON = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
 
 

@@ -14,6 +14,8 @@ import httpx
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 READ_TIMEOUT_S = 300.0
+COMPLETIONS = "/v1/chat/completions"
+JSON = {"Content-Type": "application/json"}
 
 Message = dict[str, Any]
 
@@ -82,7 +84,7 @@ class Gateway:
     def answer(self, messages: list[Message], **options: Any) -> dict[str, Any]:
         """The whole completion object for a conversation."""
         try:
-            response = self._http.post("/v1/chat/completions", json=self._request(messages, options))
+            response = self._http.post(COMPLETIONS, content=self._request(messages, options), headers=JSON)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         _raise_for_error(response)
@@ -103,10 +105,9 @@ class Gateway:
 
     def stream(self, messages: list[Message], **options: Any) -> Iterator[Piece]:
         """The answer piece by piece; raises GatewayError when the stream breaks off."""
-        body = json.dumps(self._request(messages, options) | {"stream": True}, ensure_ascii=True)
-        headers = {"Content-Type": "application/json"}
+        body = self._request(messages, options | {"stream": True})
         try:
-            with self._http.stream("POST", "/v1/chat/completions", content=body, headers=headers) as response:
+            with self._http.stream("POST", COMPLETIONS, content=body, headers=JSON) as response:
                 if response.is_error:
                     response.read()
                 _raise_for_error(response)
@@ -114,8 +115,9 @@ class Gateway:
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
 
-    def _request(self, messages: list[Message], options: dict[str, Any]) -> dict[str, Any]:
-        return {"model": self.model(), "messages": messages, **options}
+    def _request(self, messages: list[Message], options: dict[str, Any]) -> str:
+        """As ASCII, which even half characters of a broken terminal can be written in."""
+        return json.dumps({"model": self.model(), "messages": messages, **options}, ensure_ascii=True)
 
     def _unreachable(self, error: httpx.HTTPError) -> GatewayError:
         reason = str(error) or type(error).__name__

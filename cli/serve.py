@@ -38,7 +38,8 @@ async def serve(topology: Topology) -> None:
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's word stands
+        # nohup's word stands; that a shell ignores SIGINT for what it starts with `&` does not.
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, on_signal)
     log.write(NAME, f"Loading {display_name(topology.model)} model from {topology.model}")
     await supervisor.run(stop, on_ready)

@@ -84,6 +84,6 @@ class GatewaySettings(Settings):
 
     @model_validator(mode="after")
     def _one_body_fits_the_total(self) -> Self:
-        if self.max_total_body_bytes < self.max_body_bytes:
-            raise ValueError("max_total_body_bytes must hold one body of max_body_bytes")
+        if self.max_total_body_bytes < max(self.max_body_bytes, self.max_upload_bytes):
+            raise ValueError("max_total_body_bytes must hold one body of max_body_bytes or max_upload_bytes")
         return self

@@ -165,7 +165,8 @@ def _read_file(path: Path) -> dict[str, dict[str, object]]:
 
 def _read_variable(name: str, text: str) -> object:
     """Text as it stands, for the setting's type to read; lists and mappings are YAML, `null` is none."""
-    if text != "null" and (text[:1], text[-1:]) not in (("[", "]"), ("{", "}")):
+    trimmed = text.strip()  # a secret's value often ends with a line break
+    if text != "null" and (trimmed[:1], trimmed[-1:]) not in (("[", "]"), ("{", "}")):
         return text
     try:
         return yaml.safe_load(text)

@@ -137,6 +137,19 @@ def test_what_is_no_url_is_named(url: str) -> None:
         Gateway(url)
 
 
+def test_half_a_character_from_a_broken_terminal_is_sent_as_it_is() -> None:
+    asked: list[str] = []
+
+    def answer(body: dict[str, Any]) -> httpx.Response:
+        asked.append(body["messages"][0]["content"])
+        return events("[DONE]") if body.get("stream") else httpx.Response(200, json={})
+
+    with gateway(answer) as server:
+        server.answer([user_message("a\udcff", [])])
+        list(server.stream([user_message("a\udcff", [])]))
+    assert asked == ["a\udcff"] * 2
+
+
 def test_a_key_that_no_header_takes_is_refused() -> None:
     with pytest.raises(GatewayError, match="ASCII"):
         Gateway(api_key="钥匙")

@@ -138,6 +138,17 @@ async def test_an_embedding_too_large_to_be_weighed_is_refused_and_spoils_nobody
     assert (await scripted_llm.generate(text("hello"), sampling={"max_tokens": 8})).text() == expected
 
 
+async def test_a_picture_shown_twice_at_once_is_told_as_sent_once(
+    scripted_llm: LLM, vision: ScriptedVision
+) -> None:
+    answer = await scripted_llm.generate(image(b"twin"), image(b"twin"), text("?"))
+    first, second = sorted(answer.finish.receipt.media, key=lambda media: -media.sent_bytes)
+    assert vision.encodes == 1
+    assert (first.source, first.sent_bytes) == (llm_pb2.MEDIA_SOURCE_ENCODED, 4)
+    assert (second.source, second.sent_bytes, second.elapsed_ms) == (llm_pb2.MEDIA_SOURCE_LOCAL_CACHE, 0, 0)
+    assert second.token_count == first.token_count
+
+
 async def test_a_conversation_of_many_pictures_asks_for_some_at_a_time(
     scripted_llm: LLM, vision: ScriptedVision
 ) -> None:

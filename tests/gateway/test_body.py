@@ -68,7 +68,9 @@ async def test_the_server_goes_on_after_refusing_a_body(narrow: Gateway) -> None
 async def test_bodies_are_bounded_together_until_their_first_token(
     start_gateway: StartGateway, llm: ScriptedLLM
 ) -> None:
-    async with start_gateway(max_body_bytes=LIMIT, max_total_body_bytes=LIMIT) as gateway:
+    async with start_gateway(
+        max_body_bytes=LIMIT, max_upload_bytes=LIMIT, max_total_body_bytes=LIMIT
+    ) as gateway:
         llm.will(PAUSE)
         waiting = asyncio.create_task(gateway.http.post(CHAT, content=padded(LIMIT)))
         await llm.waiting.wait()

@@ -89,3 +89,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     path.write_bytes("vision: {port: 1} # 端口".encode("gbk"))
     with pytest.raises(SettingsError, match="cannot be read"):
         load_settings("vision", Sample, path, {})
+
+
+@pytest.mark.parametrize("text", ["[a, b]", "[a, b]\n", " [a,\n b] "])
+def test_white_space_around_a_list_in_the_environment_is_nothing(config: Path, text: str) -> None:
+    assert load_settings("vision", Sample, config, {"AUTOGLM_VISION__NAMES": text}).names == ("a", "b")
+
+
+def test_an_address_of_ipv6_is_no_list(config: Path) -> None:
+    assert (
+        load_settings("vision", Sample, config, {"AUTOGLM_VISION__NAME": "[::1]:50051"}).name == "[::1]:50051"
+    )

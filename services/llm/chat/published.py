@@ -7,6 +7,7 @@ tokens that the official rendering gives it.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate, groupby, pairwise
@@ -128,9 +129,15 @@ def _whole(parts: Sequence[Text | Media], control: re.Pattern[str]) -> tuple[Tex
         texts = [part.text for part in neighbours if isinstance(part, Text)]
         whole, ends = "".join(texts), [*accumulate(map(len, texts))]
         spelled = [match.span() for match in control.finditer(whole)]
-        kept = [end for end in ends if not any(first < end < last for first, last in spelled)]
+        kept = [end for end in ends if not _is_inside(end, spelled)]
         found += [Text(whole[start:end]) for start, end in pairwise([0, *kept])]
     return tuple(found)
+
+
+def _is_inside(place: int, spans: Sequence[tuple[int, int]]) -> bool:
+    """Whether a place lies within one of the spans, which are in order and do not overlap."""
+    before = bisect_left(spans, (place,)) - 1
+    return before >= 0 and place < spans[before][1]
 
 
 class _StandIns:

@@ -120,12 +120,7 @@ class MediaLibrary:
         if encoding is None:
             encoding, receipt = await self._flight(encoder, data, digest)
         else:
-            receipt = llm_pb2.MediaReceipt(
-                modality=MODALITIES[encoder.modality],
-                source=llm_pb2.MEDIA_SOURCE_LOCAL_CACHE,
-                token_count=len(encoding.embedding_TD),
-                transcript=encoding.transcript,
-            )
+            receipt = _remembered(encoder, encoding)
         name = b"encoded:%b:%b" % ((await encoder.fingerprint()).encode(), digest)
         return _embedded(encoder, name, encoding, receipt)
 
@@ -144,7 +139,7 @@ class MediaLibrary:
         joined = key in self._flights
         try:
             encoding, receipt = await self._flights.join(key, work)
-            return encoding, _shared(receipt) if joined else receipt
+            return encoding, _remembered(encoder, encoding) if joined else receipt
         except DeadlineExceeded:
             # The call carried the deadline of whoever came first; this request may have time left.
             if not joined:
@@ -174,12 +169,14 @@ class MediaLibrary:
         return _embedded(encoder, b"caller:%b:%b" % (fingerprint.encode(), digest), encoding, receipt)
 
 
-def _shared(receipt: llm_pb2.MediaReceipt) -> llm_pb2.MediaReceipt:
-    """Of who waited for what another one sent."""
-    own = llm_pb2.MediaReceipt()
-    own.CopyFrom(receipt)
-    own.source, own.sent_bytes, own.received_bytes = llm_pb2.MEDIA_SOURCE_LOCAL_CACHE, 0, 0
-    return own
+def _remembered(encoder: Encoder, encoding: Encoding) -> llm_pb2.MediaReceipt:
+    """Of a medium that took no call of its own: it was there, or another request was fetching it."""
+    return llm_pb2.MediaReceipt(
+        modality=MODALITIES[encoder.modality],
+        source=llm_pb2.MEDIA_SOURCE_LOCAL_CACHE,
+        token_count=len(encoding.embedding_TD),
+        transcript=encoding.transcript,
+    )
 
 
 def _embedded(encoder: Encoder, key: bytes, encoding: Encoding, receipt: llm_pb2.MediaReceipt) -> Embedded:

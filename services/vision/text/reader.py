@@ -71,8 +71,10 @@ def read_text(model: TextModel, image: Image.Image, deadline: float = float("inf
         return Reading(complete=False)
     small = _bounded(image, SEEK_SIDE)
     found = model.find(small)
-    if not found or time.monotonic() >= deadline:
-        return Reading(complete=time.monotonic() < deadline)
+    if not found:
+        return Reading()
+    if time.monotonic() >= deadline:
+        return Reading(complete=False)
     page = small
     if max(image.size) > SEEK_SIDE:
         enlarged = [quad.scaled(image.width / small.width, image.height / small.height) for quad in found]

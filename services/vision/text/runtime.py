@@ -30,7 +30,7 @@ class TextRuntime:
     def __init__(self, load: Callable[[], TextModel], limit_s: float, max_pixels: int):
         self._load, self._limit_s, self._max_pixels = load, limit_s, max_pixels
         self._loading: asyncio.Task[TextModel] | None = None
-        self._tried_at = 0.0
+        self._ended_at = 0.0
         self._thread = ThreadPoolExecutor(1, "vision-text")
 
     async def read(self, data: bytes) -> Reading:
@@ -52,11 +52,10 @@ class TextRuntime:
 
     def start(self) -> "asyncio.Task[TextModel]":
         """Begins to load unless that has been done; a load that failed is tried again, after a while."""
-        now = time.monotonic()
         failed = self._loading is not None and self._loading.done() and _failed(self._loading)
-        if self._loading is None or (failed and now - self._tried_at >= RETRY_S):
-            self._tried_at = now
+        if self._loading is None or (failed and time.monotonic() - self._ended_at >= RETRY_S):
             self._loading = asyncio.create_task(self._in_thread(self._load))
+            self._loading.add_done_callback(self._note_end)
         return self._loading
 
     async def close(self) -> None:
@@ -65,6 +64,9 @@ class TextRuntime:
             self._loading.cancel()
             await asyncio.gather(self._loading, return_exceptions=True)
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _note_end(self, _: object) -> None:
+        self._ended_at = time.monotonic()
 
     def _read(self, model: TextModel, data: bytes, deadline: float) -> Reading:
         if time.monotonic() >= deadline:

@@ -59,6 +59,7 @@ MISTAKES = {
         "item.content[0].type",
     ),
     "a function call": ({"type": "conversation.item.create", "item": {"type": "function_call"}}, None, None),
+    "too many values": ("[" * 250_000, "too_many_values", None),
     "half a character": ('{"type": "nope", "event_id": "\\ud800"}', "invalid_json", None),
     "nothing written": (
         create(content=[{"type": "input_text", "text": ""}]),
