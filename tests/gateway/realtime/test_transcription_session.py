@@ -197,12 +197,12 @@ async def test_a_commit_after_a_turn_that_finds_nothing_more_is_answered(hearing
 async def test_a_turn_at_the_beginning_of_a_long_append_keeps_its_clip(
     speech: ScriptedSpeech, start_gateway: StartGateway
 ) -> None:
-    speech.will(begins(1), settles(3, "你好", 1, 2.5), begins(38), settles(39, "再见", 38, 38.5, index=1))
+    speech.will(begins(1), settles(3, "你好", 1, 2.5), begins(98), settles(99, "再见", 98, 98.5, index=1))
     async with (
-        start_gateway(speech_target=f"127.0.0.1:{speech.port}", max_realtime_turn_s=10) as gateway,
+        start_gateway(speech_target=f"127.0.0.1:{speech.port}", max_realtime_turn_s=40) as gateway,
         connected(gateway, TRANSCRIPTION) as client,
     ):
-        await client.append(bytes(2 * 40 * RATE))
+        await client.append(bytes(2 * 100 * RATE))
         texts = [(await client.until(COMPLETED))["transcript"] for _ in range(2)]
     assert texts == ["你好", "再见"]
 
