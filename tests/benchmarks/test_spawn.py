@@ -8,8 +8,11 @@ import pytest
 from benchmarks.errors import BenchmarkError
 from benchmarks.spawn import spawned
 
-PATIENT = "import os, time; print(os.environ['NAME'], flush=True); time.sleep(60)"
-DEAF = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {PATIENT}"
+# A shell ignores Ctrl-C for what it starts in the background, and so would all below it.
+LISTENING = "import os, signal, time; signal.signal(signal.SIGINT, signal.{how}); "
+WAITING = "print(os.environ['NAME'], flush=True); time.sleep(60)"
+PATIENT = LISTENING.format(how="default_int_handler") + WAITING
+DEAF = LISTENING.format(how="SIG_IGN") + WAITING
 NAME = {"NAME": "x"}
 
 
