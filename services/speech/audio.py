@@ -44,6 +44,11 @@ class AudioFormat:
     channels: int = 1
 
     @property
+    def is_raw(self) -> bool:
+        """Whether it is bare samples, without a container."""
+        return self.encoding is not Encoding.CONTAINER
+
+    @property
     def frame_bytes(self) -> int:
         """Bytes of one sample of each channel; raw audio only."""
         return np.dtype(self.encoding.value).itemsize * self.channels
@@ -66,7 +71,7 @@ def read_clip(data: bytes, layout: AudioFormat, *, max_seconds: float) -> Clip:
     """Decodes a clip; raises InvalidArgument with an AUDIO_ reason. Never holds more than `max_seconds`."""
     if not data:
         raise _refusal("AUDIO_EMPTY", "The clip has no bytes.")
-    if layout.encoding is Encoding.CONTAINER:
+    if not layout.is_raw:
         clip = _read_container(data, max_seconds)
     else:
         check_format(layout)

@@ -11,7 +11,7 @@ PCM, IEEE_FLOAT = 1, 3
 def clip_digest(data: bytes, layout: AudioFormat) -> bytes:
     """Digest of a file, or of raw audio behind the 44-byte header that makes a WAV file of it."""
     digest = hashlib.sha256()
-    if layout.encoding is not Encoding.CONTAINER:
+    if layout.is_raw:
         digest.update(wav_header(len(data), layout))
     digest.update(data)
     return digest.digest()

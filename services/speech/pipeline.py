@@ -17,7 +17,6 @@ from servicekit.errors import FailedPrecondition, InvalidArgument, ResourceExhau
 from servicekit.flights import SingleFlight
 from services.speech import metrics
 from services.speech.audio import AudioFormat, Clip, check_format, read_clip
-from services.speech.audio import Encoding as AudioEncoding
 from services.speech.digests import clip_digest
 from services.speech.encoding import Encoding
 from services.speech.phrases import PhraseMachine
@@ -110,7 +109,7 @@ class Pipeline:
                 "PROJECTOR_MISSING", "This recogniser has no way into a language model; it can transcribe."
             )
         self._check_size(data)
-        if layout.encoding is not AudioEncoding.CONTAINER:
+        if layout.is_raw:
             check_format(layout)
         digest = await asyncio.to_thread(clip_digest, data, layout)
         encoding = self._cache.get(digest)

@@ -10,14 +10,17 @@ import pytest
 import torch
 
 from autoglm.llm.v1 import llm_pb2_grpc
+from autoglm.speech.v1 import speech_pb2_grpc
 from autoglm.vision.v1 import vision_pb2_grpc
 from servicekit.server import running
 from services.llm.service import create_service
 from services.llm.settings import LLMSettings
+from services.speech.audio import AudioFormat, read_clip
 from tests.bundles import write_llm_bundle, write_speech_bundle, write_vision_bundle
 from tests.contract.llm_client import FREE, LLM, StartLLM, start_vision
 from tests.contract.scripted_vision import HIDDEN, TOKENS, ScriptedVision
 from tests.contract.services import Targets, all_services
+from tests.contract.speech_streams import RATE, SPOKEN, StartSpeech, Stub, connected
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +79,28 @@ async def targets(tiny_bundle: Path) -> AsyncIterator[Targets]:
     """All services around the tiny bundle."""
     async with all_services(tiny_bundle) as targets:
         yield targets
+
+
+@pytest.fixture(scope="module")
+def pcm() -> bytes:
+    """Three seconds of a real voice, and a second of silence."""
+    samples = read_clip(SPOKEN.read_bytes(), AudioFormat(), max_seconds=60).samples
+    return (samples[: 3 * RATE] * 32_767).astype("<i2").tobytes() + bytes(2 * RATE)
+
+
+@pytest.fixture
+def start_speech(tmp_path: Path) -> StartSpeech:
+    bundle = write_speech_bundle(tmp_path).parent
+
+    @asynccontextmanager
+    async def start(**values: Any) -> AsyncIterator[Stub]:
+        async with connected(bundle, **values) as channel:
+            yield speech_pb2_grpc.SpeechServiceStub(channel)
+
+    return start
+
+
+@pytest.fixture
+async def speech(start_speech: StartSpeech) -> AsyncIterator[Stub]:
+    async with start_speech() as stub:
+        yield stub

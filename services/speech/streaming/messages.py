@@ -136,7 +136,7 @@ def _final(final: Final) -> speech_pb2.StreamTranscribeResult:
 
 def _raw_format(config: speech_pb2.StreamTranscribeConfig) -> AudioFormat:
     layout = audio_format(config.format)
-    if layout.encoding is Encoding.CONTAINER:
+    if not layout.is_raw:
         raise InvalidArgument(
             "AUDIO_ENCODING_UNSUPPORTED",
             "A stream is raw audio: its encoding is PCM_S16LE or PCM_F32LE.",
