@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
+import torch
 
 from servicekit.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from services.speech.audio import AudioFormat, Encoding, read_clip
@@ -14,6 +15,7 @@ from services.speech.digests import clip_digest, wav_header
 from services.speech.pipeline import Pipeline
 from services.speech.runtime import Runtime
 from services.speech.settings import SpeechSettings
+from services.speech.voice import WINDOW_S, VoiceNetwork
 from tests.speech.conftest import BUNDLED, CPU
 from tests.speech.files import encode, tone
 
@@ -123,3 +125,28 @@ async def test_a_bundle_without_a_projector_can_transcribe_only(runtime: Runtime
         await pipeline.encode(spoken, FILE)
     assert refused.value.reason == "PROJECTOR_MISSING"
     await pipeline.close()
+
+
+class Counted(VoiceNetwork):
+    """Counts the windows that it hears."""
+
+    heard = 0
+
+    def hear(self, windows_BN: torch.Tensor, state_2BD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self.heard += 1
+        return super().hear(windows_BN, state_2BD)
+
+
+async def test_a_clip_that_nobody_waits_for_any_more_is_not_searched_to_its_end(pipeline: Pipeline) -> None:
+    pipeline.voices = network = Counted()
+    rate, minutes = 16_000, 5
+    raw = AudioFormat(Encoding.PCM_S16LE, rate)
+    asking = asyncio.create_task(pipeline.transcribe(bytes(2 * rate * 60 * minutes), raw))
+    while not network.heard:
+        await asyncio.sleep(0.001)
+    asking.cancel()
+    before = -1
+    while network.heard != before:  # what had begun ends by itself
+        before = network.heard
+        await asyncio.sleep(0.3)
+    assert network.heard < 60 * minutes / WINDOW_S / 2
